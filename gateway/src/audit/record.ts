@@ -1,0 +1,74 @@
+import type { Identity } from "../identity/identity.ts";
+import type { Refusal, RuleRef } from "../refusal.ts";
+
+/** One per decision, allowed or refused, written before the effect. JSON, one line; `txn` joins everything. */
+export interface AuditRecord {
+  readonly kind: "decision";
+  /** RFC 3339 with milliseconds, UTC. */
+  readonly at: string;
+  readonly txn: string;
+  readonly requestId: string;
+  /** The caller's own `X-Request-Id`, when it was not taken over. */
+  readonly clientRequestId?: string;
+  readonly instance: string;
+  /** Which entrance: `http`, `sse`, `auth`, `admin`. */
+  readonly lane: string;
+  /** Peer address as the socket says. */
+  readonly remote?: string;
+  /** As `formatAction` writes it: `publish orders.eu.1.create`. */
+  readonly action: string;
+  readonly outcome: "allowed" | "refused";
+  readonly user?: string;
+  readonly issuer?: string;
+  readonly name?: string;
+  readonly actor?: string;
+  readonly proof?: Identity["proof"];
+  readonly acr?: string;
+  /** The rule that allowed it. */
+  readonly rule?: RuleRef;
+  readonly refusal?: Refusal;
+  /** The Policy version. */
+  readonly policy?: string;
+  readonly message?: MessageFacts;
+}
+
+/** What is kept of a message: never its payload. */
+export interface MessageFacts {
+  readonly id: string;
+  readonly subject: string;
+  readonly bytes: number;
+  /** base64url SHA-256 of the payload. */
+  readonly digest: string;
+}
+
+/** Completes records, after the effect: one line may complete all messages of one turn that fared alike. */
+export interface AuditCompletion {
+  readonly kind: "completion";
+  readonly at: string;
+  readonly instance: string;
+  readonly txns: readonly string[];
+  /**
+   * `received`: nats-server confirmed it (PONG after it). `replied`: a reply came. `refused`: nats-server
+   * refused what we allowed, a fault to look into. `unknown`: the connection broke before the confirmation.
+   * `failed`: it never left. `ended`: a stream ended.
+   */
+  readonly outcome: "received" | "replied" | "refused" | "unknown" | "failed" | "ended";
+  readonly why?: string;
+  /** Root of the tree that sealed them, base64url; absent for tokens and unsealed effects. */
+  readonly root?: string;
+  readonly messages?: number;
+}
+
+/** Writes records. Implemented by audit/log.ts. */
+export interface AuditLog {
+  /**
+   * Fulfils when `write(2)` of every required sink has returned for this record: one write per event-loop
+   * turn, shared by all records of the turn. Rejects when a sink refuses: then there must be no effect.
+   *
+   * @param durable  waits for fsync (file) or the PubAck (stream) besides
+   */
+  record(entry: AuditRecord, durable?: boolean): Promise<void>;
+  /** Does not wait; a completion that cannot be written is counted and logged. */
+  complete(entry: AuditCompletion): void;
+  close(): Promise<void>;
+}

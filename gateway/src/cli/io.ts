@@ -1,0 +1,30 @@
+/** What a command may touch of the process it runs in, so that tests run commands without one. */
+export interface CommandIo {
+  /** Answers: what a pipe receives. */
+  readonly out: (text: string) => void;
+  /** Progress, warnings and errors. */
+  readonly err: (text: string) => void;
+  /** All of standard input, at most `bytesMax`; rejects beyond. */
+  readonly stdin: (bytesMax: number) => Promise<Buffer>;
+  /** Whether `out` is a terminal that shows colours (honours NO_COLOR). */
+  readonly colours: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Sets the exit code: one of `EXIT`. The command ends by returning. */
+  readonly exit: (code: ExitCode) => void;
+  /** Aborts on Ctrl-C and SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+/** Exit codes of the whole command. */
+export const EXIT = {
+  yes: 0,
+  /** No, or failed. */
+  no: 1,
+  /** Usage, or input that cannot be read. */
+  usage: 2,
+  /** `policy diff`: the new policy is wider. */
+  wider: 3,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

@@ -1,0 +1,54 @@
+import type { EpochSeconds } from "../time.ts";
+
+/** What a caller presents. The bytes are untrusted until `identify` has judged them. */
+export type Proof =
+  /** An access token of one of the configured issuers (RFC 6750 §2.1, RFC 9068). */
+  | { readonly kind: "bearer"; readonly token: string }
+  /** The value of our session cookie. Ambient: the browser attaches it by itself. */
+  | { readonly kind: "session"; readonly id: string };
+
+/** Everything in one request that bears on who sent it. */
+export interface Presented {
+  /** In order of appearance; empty when the caller presents nothing. */
+  readonly proofs: readonly Proof[];
+  readonly method: string;
+  /** `Origin` (RFC 6454 §7), or null when absent. */
+  readonly origin: string | null;
+  /** `Sec-Fetch-Site` (W3C Fetch Metadata §2.3), or null when absent. */
+  readonly fetchSite: string | null;
+  /** `Sec-Fetch-Mode` is `navigate` and `Sec-Fetch-Dest` is `document`: a top-level navigation. */
+  readonly navigation: boolean;
+  /** Whether `Countersign-Request: 1` is there, which no cross-site form or image can send. */
+  readonly deliberate: boolean;
+}
+
+/** A verified Proof. */
+export interface Identity {
+  /** `<issuer>-<escaped id>`: one NATS subject token, as `userName()` of the seal package makes it. */
+  readonly user: string;
+  /** The issuer's name in the configuration, `[a-z0-9]+`. */
+  readonly issuer: string;
+  /** The id as the issuer writes it (`sub`, Entra `oid`), unescaped. */
+  readonly id: string;
+  /** For display only; never decided upon. */
+  readonly name?: string;
+  /** `unknown` when the token does not tell, and then it matches neither `client:` nor `service:` rules. */
+  readonly kind: "user" | "service" | "unknown";
+  /** The application it was signed in through (`azp`, `client_id`). */
+  readonly client?: string;
+  /** By attribute name of the configuration; null prototype; every value a list, possibly of one. */
+  readonly attributes: Readonly<Record<string, readonly string[]>>;
+  /** Authentication context class (OpenID Connect Core §2), for conditions. */
+  readonly acr?: string;
+  /** Who acts for the user (RFC 8693 §4.1), outermost only. */
+  readonly actor?: { readonly user: string };
+  readonly proof: {
+    readonly kind: Proof["kind"];
+    /** A hash that names the proof (token or session) in leases and records; base64url SHA-256, 43 characters. */
+    readonly hash: string;
+  };
+  /** When the user was proved: the token's `iat`, the session's sign-in. Compared with not-before. */
+  readonly provedAt: EpochSeconds;
+  /** When the proof ends; nothing made from it outlives this. */
+  readonly expiresAt: EpochSeconds;
+}

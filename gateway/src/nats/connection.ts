@@ -1,0 +1,70 @@
+import type { Identity } from "../identity/identity.ts";
+import type { Grant } from "../policy/grant.ts";
+import type { Outcome } from "../refusal.ts";
+
+/** Headers as name and value pairs, in order, names in the case they travel in. */
+export type HeaderList = readonly (readonly [name: string, value: string])[];
+
+export interface OutboundMessage {
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headers: HeaderList;
+}
+
+export interface InboundMessage {
+  readonly subject: string;
+  readonly reply?: string;
+  readonly payload: Uint8Array;
+  readonly headers: HeaderList;
+}
+
+/** How nats-server took what was published. */
+export type Confirmation = "received" | "refused" | "unknown";
+
+/** One identity's connection to NATS. It survives renewal of its credential and reconnects by itself. */
+export interface Connection {
+  /**
+   * Hands one message to the socket's buffer, which leaves at the end of the turn.
+   *
+   * @returns `nats_unavailable` when not connected: refused now rather than dropped later
+   */
+  publish(message: OutboundMessage): Outcome<void>;
+  /** Fulfils when nats-server has processed everything published so far (one PING for all that wait). Never rejects. */
+  confirm(subject: string): Promise<Confirmation>;
+  /** @returns the reply, or `no_responders`, `timeout`, `nats_unavailable` */
+  request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>>;
+  /** @returns the running subscription once nats-server has taken it, or `nats_unavailable` */
+  subscribe(options: SubscribeOptions): Promise<Outcome<Subscription>>;
+  /** From INFO: largest payload with headers. */
+  readonly payloadBytesMax: number;
+}
+
+export interface SubscribeOptions {
+  readonly subject: string;
+  readonly queue?: string;
+  /** Called once per message, in order, without loss or duplicate across renewals. Must not throw. */
+  readonly onMessage: (message: InboundMessage) => void;
+  /** Called once when it ends other than by `end()`. */
+  readonly onEnd: (why: "refused" | "closed" | "revoked") => void;
+}
+
+export interface Subscription {
+  end(): void;
+}
+
+/** Connections by (user, actor, grant hash), bounded, each with the leases of the proofs that hold it. */
+export interface Pool {
+  /**
+   * The connection of this identity under this grant. Dials when there is none, else answers at once. The
+   * proof becomes a lease: the connection closes when its last lease has expired or ended, or when idle.
+   *
+   * @returns `nats_unavailable`, `capacity_exceeded` (pool full of busy connections), `credential_too_large`
+   */
+  connectionFor(identity: Identity, grant: Grant): Outcome<Connection> | Promise<Outcome<Connection>>;
+  /** Keeps the connection from idling out while a stream is open; @returns lets go. */
+  hold(identity: Identity, grant: Grant): () => void;
+  /** Ends the leases of a proof (its hash) or of a user; connections that only they held close. */
+  endLeases(of: { readonly proofHash: string } | { readonly user: string }): void;
+  readonly size: number;
+  close(): Promise<void>;
+}

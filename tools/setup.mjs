@@ -1,0 +1,31 @@
+// Installs what the lock file names, when it is not there yet: so that a fresh clone needs one command.
+// Plain JavaScript, because it runs on whatever Node the machine has, before the pinned one is installed.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const stamp = join(root, "node_modules", ".countersign-setup");
+const wanted = createHash("sha256")
+  .update(readFileSync(join(root, "package-lock.json")))
+  .digest("hex");
+
+if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== wanted) {
+  console.error("Setting up: installing the packages of package-lock.json (once, under a minute) …");
+  // npm tells its own path to the scripts it runs; started that way no shell and no .cmd shim is needed.
+  const npm = process.env.npm_execpath;
+  const [command, args] = npm ? [process.execPath, [npm]] : ["npm", []];
+  const done = spawnSync(command, [...args, "ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (done.status !== 0) {
+    console.error(
+      "Cannot install the packages: `npm ci` failed (see above). Needed: Node 20 or later with npm, and a package registry in reach.",
+    );
+    process.exit(1);
+  }
+  writeFileSync(stamp, wanted);
+}

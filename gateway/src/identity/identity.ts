@@ -52,3 +52,9 @@ export interface Identity {
   /** When the proof ends; nothing made from it outlives this. */
   readonly expiresAt: EpochSeconds;
 }
+
+/** User and actor as one key: who a rate, a count of streams and a connection belong to. An agent has its own. */
+export function holderOf({ user, actor }: Identity): string {
+  // A blank stands in no user name, so that no two pairs meet.
+  return actor ? `${user} ${actor.user}` : user;
+}

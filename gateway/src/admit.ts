@@ -1,0 +1,166 @@
+import type { AuditLog, AuditRecord, MessageFacts } from "./audit/record.ts";
+import type { Identity, Presented } from "./identity/identity.ts";
+import type { Action } from "./policy/action.ts";
+import { formatAction } from "./policy/action.ts";
+import { decide } from "./policy/decide.ts";
+import type { Grant, GrantLine } from "./policy/grant.ts";
+import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
+import type { Clock, EpochSeconds } from "./time.ts";
+
+/** What one entrance read from one request, before anything is believed. */
+export interface Ask {
+  /** Refused when not even well-formed: that too is a decision, and recorded. */
+  readonly presented: Outcome<Presented>;
+  /** Refused when its subject is not well-formed; `whoami` asks only who one is. */
+  readonly action: Outcome<Action> | "whoami";
+  /** For a message, so that the record names it before it leaves. */
+  readonly message?: MessageFacts;
+  readonly facts: RequestFacts;
+}
+
+/** What joins the records of one request with the logs in front of us and the messages behind us. */
+export interface RequestFacts {
+  /** UUIDv7, one per user action: the seal's `txn`. */
+  readonly txn: string;
+  readonly requestId: string;
+  readonly clientRequestId?: string;
+  readonly lane: AuditRecord["lane"];
+  /** Peer address as the socket says. */
+  readonly remote?: string;
+}
+
+/** The one way in: an Identity, its Grant, and the rule that allows the Action. */
+export interface Admission {
+  readonly identity: Identity;
+  readonly grant: Grant;
+  /** The line that allows it; absent for `whoami`, which needs none. */
+  readonly line?: GrantLine;
+  readonly facts: RequestFacts;
+  readonly at: EpochSeconds;
+}
+
+export type Admit = (ask: Ask) => Promise<Outcome<Admission>>;
+
+/**
+ * Identity, then decision, then record; the effect comes after and elsewhere. Whatever fails on the way is a
+ * refusal: an identity provider that is down, a record that cannot be written.
+ */
+export function createAdmit({
+  identify,
+  grantOf,
+  withinRate,
+  isDurable,
+  audit,
+  clock,
+  instance,
+}: {
+  readonly identify: (
+    presented: Presented,
+    now: EpochSeconds,
+  ) => Outcome<Identity> | Promise<Outcome<Identity>>;
+  /** Cached per identity and policy version; throws when the grant is too large to compile. */
+  readonly grantOf: (identity: Identity, now: EpochSeconds) => Grant;
+  readonly withinRate: (identity: Identity, grant: Grant, now: EpochSeconds) => Outcome<void>;
+  /** Whether the policy wants the record of this subject on disk before the answer. */
+  readonly isDurable: (subject: string) => boolean;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly instance: string;
+}): Admit {
+  function judge(ask: Ask, identity: Identity, now: EpochSeconds): Verdict {
+    const grant = grantOf(identity, now);
+    const outcome = ask.action === "whoami" ? allowed(undefined) : judgeAction(ask, ask.action, grant);
+    // A refused action takes nothing from the rate, so that a mistyped subject does not use up the right ones.
+    const rate = outcome.ok && ask.message ? withinRate(identity, grant, now) : allowed(undefined);
+    return { identity, grant, outcome: rate.ok ? outcome : rate };
+  }
+
+  return async function admit(ask) {
+    const now = clock();
+    let verdict: Verdict;
+    try {
+      // `identify` answers at once for a proof it has verified before; awaiting that would cost a turn of the queue.
+      const answer = ask.presented.ok ? identify(ask.presented.value, now) : ask.presented;
+      const identity = answer instanceof Promise ? await answer : answer;
+      verdict = identity.ok ? judge(ask, identity.value, now) : { outcome: identity };
+    } catch (error) {
+      verdict = {
+        outcome: refused({ reason: "check_unavailable", check: "identity", why: messageOf(error) }),
+      };
+    }
+    try {
+      await audit.record(recordOf(ask, verdict, now, instance), durableOf(ask, isDurable));
+    } catch (error) {
+      return refused({ reason: "record_unwritable", why: messageOf(error) });
+    }
+    const { identity, grant, outcome } = verdict;
+    if (!outcome.ok) return outcome;
+    if (!identity || !grant) return refused({ reason: "proof_missing" });
+    const line = outcome.value;
+    return allowed({ identity, grant, facts: ask.facts, at: now, ...(line && { line }) });
+  };
+}
+
+interface Verdict {
+  readonly identity?: Identity;
+  readonly grant?: Grant;
+  readonly outcome: Outcome<GrantLine | undefined>;
+}
+
+function judgeAction(ask: Ask, action: Outcome<Action>, grant: Grant): Outcome<GrantLine> {
+  if (!action.ok) return action;
+  const decision = decide(grant, action.value);
+  const bytes = ask.message?.bytes ?? 0;
+  const bytesMax = grant.limits.payloadBytes;
+  if (decision.ok && bytes > bytesMax) return refused({ reason: "payload_too_large", bytes, bytesMax });
+  return decision;
+}
+
+function durableOf(ask: Ask, isDurable: (subject: string) => boolean): boolean {
+  if (ask.action === "whoami" || !ask.action.ok) return false;
+  return "subject" in ask.action.value && isDurable(ask.action.value.subject);
+}
+
+function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: string): AuditRecord {
+  const { identity, grant, outcome } = verdict;
+  return {
+    kind: "decision",
+    at: new Date(now * 1000).toISOString(),
+    instance,
+    ...ask.facts,
+    action: actionText(ask),
+    outcome: outcome.ok ? "allowed" : "refused",
+    ...(identity && identityFacts(identity)),
+    ...(outcome.ok ? outcome.value && { rule: outcome.value.rule } : { refusal: outcome.refusal }),
+    ...(grant && { policy: grant.policy }),
+    ...(ask.message && { message: ask.message }),
+  };
+}
+
+/** The part of an Identity that a record keeps. */
+export function identityFacts(
+  identity: Identity,
+): Pick<AuditRecord, "user" | "issuer" | "name" | "actor" | "proof" | "acr"> {
+  return {
+    user: identity.user,
+    issuer: identity.issuer,
+    proof: identity.proof,
+    ...(identity.name !== undefined && { name: identity.name }),
+    ...(identity.actor && { actor: identity.actor.user }),
+    ...(identity.acr !== undefined && { acr: identity.acr }),
+  };
+}
+
+function actionText({ action }: Ask): string {
+  if (action === "whoami") return "whoami";
+  return action.ok ? formatAction(action.value) : describe(action.refusal);
+}
+
+/** An action that could not be parsed is recorded as what was found, cut to a bounded length. */
+function describe(refusal: Refusal): string {
+  return refusal.reason === "subject_invalid" ? `(invalid) ${refusal.subject.slice(0, 256)}` : "(invalid)";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,226 @@
+import type { Admission } from "./admit.ts";
+import type { AuditLog } from "./audit/record.ts";
+import { holderOf, type Identity } from "./identity/identity.ts";
+import type { NotBeforeKey } from "./identity/session.ts";
+import type { InboundMessage, Pool, Subscription } from "./nats/connection.ts";
+import type { Grant } from "./policy/grant.ts";
+import { allowed, type Outcome, refused } from "./refusal.ts";
+import type { Clock, EpochSeconds } from "./time.ts";
+
+/** Who sent a message, as its seal proves; `verified: false` carries why not, and no name to be taken for one. */
+export type Sender =
+  | {
+      readonly verified: true;
+      readonly user: string;
+      readonly issuer: string;
+      readonly name?: string;
+      readonly actor?: string;
+      readonly txn: string;
+      readonly id: string;
+    }
+  | { readonly verified: false; readonly code: string };
+
+export interface StreamEvent {
+  readonly message: InboundMessage;
+  readonly sender: Sender;
+  readonly at: EpochSeconds;
+}
+
+/** Why a stream ends: the `code` of its last event. */
+export type EndCode = "expired" | "logout" | "policy" | "shutdown" | "unavailable" | "slow_reader" | "closed";
+
+/** Where a stream's events go. */
+export interface StreamSink {
+  /** @returns false when the reader is too far behind: the stream then ends with `slow_reader` */
+  readonly deliver: (event: StreamEvent) => boolean;
+  /** Called exactly once, whatever ends it. */
+  readonly end: (code: EndCode) => void;
+}
+
+/** The effect of an admitted `subscribe`: open on that identity's connection, verify, stream out. */
+export interface Subscribe {
+  /**
+   * @param admissions  one per subject, of one identity; not empty
+   * @returns a function that ends it, or `connections_exceeded`, `nats_unavailable`, `shutting_down`, …
+   */
+  open(admissions: readonly SubscribeAdmission[], sink: StreamSink): Promise<Outcome<() => void>>;
+  /** Ends the streams whose proof a not-before has just refused. */
+  revoke(key: NotBeforeKey, at: EpochSeconds): void;
+  readonly size: number;
+  close(): void;
+}
+
+export interface SubscribeAdmission {
+  readonly admission: Admission;
+  readonly subject: string;
+  readonly queue?: string;
+}
+
+/** Messages of one stream that wait for their seal to be verified. Beyond, the reader is too slow. */
+const UNVERIFIED_MAX = 4_096;
+
+/** setTimeout fires at once beyond 2^31−1 ms; a longer-lived stream is ended then and reopens. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+export function createSubscribe(parts: StreamParts): Subscribe {
+  const open = new Set<Stream>();
+  const openOf = new Map<string, number>();
+  let closing = false;
+
+  function count(holder: string, by: 1 | -1): void {
+    const left = (openOf.get(holder) ?? 0) + by;
+    if (left > 0) openOf.set(holder, left);
+    else openOf.delete(holder);
+  }
+
+  return {
+    async open(admissions, sink) {
+      const first = admissions[0]?.admission;
+      if (!first) return refused({ reason: "request_invalid", what: "subject", why: "none is given" });
+      if (closing) return refused({ reason: "shutting_down" });
+      const holder = holderOf(first.identity);
+      const connectionsMax = first.grant.limits.connections;
+      if ((openOf.get(holder) ?? 0) >= connectionsMax)
+        return refused({ reason: "connections_exceeded", connectionsMax });
+
+      const stream = new Stream(parts, first, admissions, sink, () => {
+        open.delete(stream);
+        count(holder, -1);
+      });
+      // Counted before the first await, or two requests at once would both find room for one.
+      open.add(stream);
+      count(holder, 1);
+      const started = await stream.start();
+      if (started.ok) return allowed(() => stream.end("closed"));
+      stream.abandon();
+      return started;
+    },
+    revoke(key, at) {
+      for (const stream of open) if (stream.isMeant(key, at)) stream.end("logout");
+    },
+    get size() {
+      return open.size;
+    },
+    close() {
+      closing = true;
+      for (const stream of open) stream.end("shutdown");
+    },
+  };
+}
+
+export interface StreamParts {
+  readonly pool: Pool;
+  /** Verifies the seal; never rejects. */
+  readonly senderOf: (message: InboundMessage) => Promise<Sender>;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly instance: string;
+}
+
+/** One reader's stream, from its subscriptions to its last event. */
+class Stream {
+  readonly #parts: StreamParts;
+  readonly #identity: Identity;
+  readonly #grant: Grant;
+  readonly #admissions: readonly SubscribeAdmission[];
+  readonly #sink: StreamSink;
+  readonly #closed: () => void;
+  readonly #letGo: () => void;
+  readonly #timer: NodeJS.Timeout;
+  readonly #subscriptions: Subscription[] = [];
+  #ended = false;
+  #delivered = 0;
+  #unverified = 0;
+  #order: Promise<void> = Promise.resolve();
+
+  constructor(
+    parts: StreamParts,
+    { identity, grant }: Admission,
+    admissions: readonly SubscribeAdmission[],
+    sink: StreamSink,
+    closed: () => void,
+  ) {
+    this.#parts = parts;
+    this.#identity = identity;
+    this.#grant = grant;
+    this.#admissions = admissions;
+    this.#sink = sink;
+    this.#closed = closed;
+    this.#letGo = parts.pool.hold(identity, grant);
+    const endsAt = Math.min(identity.expiresAt, grant.until ?? Number.POSITIVE_INFINITY);
+    const endsInMs = Math.max(0, (endsAt - parts.clock()) * 1000);
+    this.#timer = setTimeout(() => this.end("expired"), Math.min(endsInMs, TIMER_MS_MAX));
+    this.#timer.unref();
+  }
+
+  async start(): Promise<Outcome<void>> {
+    const connection = await this.#parts.pool.connectionFor(this.#identity, this.#grant);
+    if (!connection.ok) return connection;
+    for (const { subject, queue } of this.#admissions) {
+      const subscription = await connection.value.subscribe({
+        subject,
+        ...(queue !== undefined && { queue }),
+        onMessage: (message) => this.#take(message),
+        onEnd: (why) => this.end(why === "revoked" ? "logout" : "unavailable"),
+      });
+      if (!subscription.ok) return subscription;
+      this.#subscriptions.push(subscription.value);
+      // Ended while nats-server was answering: `abandon` has not seen this subscription.
+      if (this.#ended) subscription.value.end();
+    }
+    if (this.#ended)
+      return refused({ reason: "nats_unavailable", why: "the stream ended while it was opening" });
+    return allowed(undefined);
+  }
+
+  /** Verification may have to wait for a key; the chain keeps the messages in order all the same. */
+  #take(message: InboundMessage): void {
+    if (this.#ended) return;
+    this.#unverified += 1;
+    if (this.#unverified > UNVERIFIED_MAX) {
+      this.end("slow_reader");
+      return;
+    }
+    const at = this.#parts.clock();
+    const sender = this.#parts.senderOf(message);
+    this.#order = this.#order.then(async () => this.#deliver({ message, sender: await sender, at }));
+  }
+
+  #deliver(event: StreamEvent): void {
+    this.#unverified -= 1;
+    if (this.#ended) return;
+    this.#delivered += 1;
+    if (!this.#sink.deliver(event)) this.end("slow_reader");
+  }
+
+  isMeant(key: NotBeforeKey, at: EpochSeconds): boolean {
+    const { user, proof, provedAt } = this.#identity;
+    return (key.user !== undefined ? key.user === user : key.session === proof.hash) && provedAt <= at;
+  }
+
+  end(code: EndCode): void {
+    if (this.#ended) return;
+    this.abandon();
+    this.#sink.end(code);
+    const { audit, clock, instance } = this.#parts;
+    audit.complete({
+      kind: "completion",
+      at: new Date(clock() * 1000).toISOString(),
+      instance,
+      txns: [...new Set(this.#admissions.map(({ admission }) => admission.facts.txn))],
+      outcome: "ended",
+      why: code,
+      messages: this.#delivered,
+    });
+  }
+
+  /** Lets go of everything without a word to the sink: the stream never began. */
+  abandon(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearTimeout(this.#timer);
+    for (const subscription of this.#subscriptions) subscription.end();
+    this.#letGo();
+    this.#closed();
+  }
+}

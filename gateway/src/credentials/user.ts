@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import type { Identity } from "../identity/identity.ts";
+import type { Grant, NatsPermissions } from "../policy/grant.ts";
+import { allowed, type Outcome, refused } from "../refusal.ts";
+import type { EpochSeconds } from "../time.ts";
+import { encodeBase32 } from "./base32.ts";
+import { encodeNatsJwt, type SubjectLists } from "./nats-jwt.ts";
+import type { Nkey } from "./nkey.ts";
+
+/** What NATS is shown for one identity: a user JWT that is worthless without the gateway's proxy key. */
+export interface Credential {
+  readonly jwt: string;
+  /** Whole seconds; nats-server closes the connection then. Never after the Proof, nor after the Grant's `until`. */
+  readonly expiresAt: EpochSeconds;
+  /** `_INBOX.<32 characters>`: where replies to this identity arrive, and no one else's. */
+  readonly inboxPrefix: string;
+  /** Upper bound of the CONNECT line it makes, for comparison with the server's `max_control_line`. */
+  readonly bytes: number;
+}
+
+export interface MintOptions {
+  readonly identity: Identity;
+  readonly grant: Grant;
+  /** Compiled from that grant for that inbox. Each side has an `allow`, or denies `>`. */
+  readonly permissions: NatsPermissions;
+  /** A fresh user key of the gateway's own, U…; its private half signs the server's nonce. */
+  readonly userPublicKey: string;
+  readonly signer: { readonly accountPublicKey: string; readonly signingKey: Nkey };
+  readonly now: EpochSeconds;
+  readonly inboxPrefix: string;
+  /** The server's `max_control_line`; nats-server's default is 4096, `countersign init` writes 1 MB. */
+  readonly controlLineBytesMax: number;
+}
+
+/**
+ * What CONNECT carries besides the JWT, at most: `sig` and `proxy_sig` of 86 characters each, a connection
+ * name of up to 256, and 340 for the options as nats.js writes them.
+ */
+const CONNECT_OPTIONS_BYTES_MAX = 2 * 86 + 256 + 340;
+
+/**
+ * Mints the Credential for one identity under one grant.
+ *
+ * @returns the Credential; `proof_expired` when there is not one whole second left; `credential_too_large` when
+ *   the server would close the connection over its CONNECT line, without saying why
+ */
+export function mintCredential(options: MintOptions): Outcome<Credential> {
+  const { identity, grant, now, inboxPrefix, controlLineBytesMax } = options;
+  const expiresAt = Math.floor(
+    Math.min(
+      identity.expiresAt,
+      now + grant.limits.credentialSeconds,
+      grant.until ?? Number.POSITIVE_INFINITY,
+    ),
+  );
+  // nats-server accepts a JWT in the very second it expires, so one that is over must not be made at all.
+  if (!(expiresAt > now)) return refused({ reason: "proof_expired", expiredAt: expiresAt, now });
+  const jwt = encodeUser(options, expiresAt);
+  const bytes = jwt.length + CONNECT_OPTIONS_BYTES_MAX;
+  return bytes > controlLineBytesMax
+    ? refused({ reason: "credential_too_large", bytes, bytesMax: controlLineBytesMax })
+    : allowed({ jwt, expiresAt, inboxPrefix, bytes });
+}
+
+/**
+ * Where replies to this identity arrive: the same on every instance and in every renewal, as long as the grant
+ * is the same, and not to be guessed without the cluster secret's subkey.
+ *
+ * @param inboxKey  the subkey `inbox` of the cluster secret
+ */
+export function inboxPrefixOf(inboxKey: Uint8Array, identity: Identity, grant: Grant): string {
+  const of = JSON.stringify([identity.user, identity.actor?.user ?? "", grant.hash]);
+  return `_INBOX.${encodeBase32(createHmac("sha256", inboxKey).update(of).digest().subarray(0, 20))}`;
+}
+
+function encodeUser(
+  { identity, permissions: { pub, sub, resp }, signer, userPublicKey, now }: MintOptions,
+  expiresAt: EpochSeconds,
+): string {
+  return encodeNatsJwt<"user">({
+    name: identity.user,
+    subject: userPublicKey,
+    signer: signer.signingKey,
+    issuedAt: now,
+    expiresAt,
+    claims: {
+      type: "user",
+      issuer_account: signer.accountPublicKey,
+      pub: limiting("pub", pub),
+      sub: limiting("sub", sub),
+      ...(resp === undefined ? {} : { resp: { max: resp.max, ttl: resp.ttlNanoseconds } }),
+      subs: -1,
+      data: -1,
+      payload: -1,
+      proxy_required: true,
+      // The gateway connects over TCP; a leaf node or a WebSocket with this JWT is somebody else.
+      allowed_connection_types: ["STANDARD"],
+      // Events and connz show tags, whereas their name_tag has been the account's since nats-server 2.11.
+      tags: [`user:${identity.user}`, ...(identity.actor ? [`actor:${identity.actor.user}`] : [])],
+    },
+  });
+}
+
+/** NATS reads an absent or empty `allow` as everything, so a side without one must deny everything. */
+function limiting(side: "pub" | "sub", { allow, deny }: SubjectLists): SubjectLists {
+  const limits = allow === undefined ? deny?.includes(">") === true : allow.length > 0;
+  assert(limits, `permissions.${side} must allow at least one subject or deny ">"`);
+  return { ...(allow && { allow }), ...(deny && { deny }) };
+}

@@ -26,8 +26,12 @@ export interface SessionStore {
   get(hash: string): Promise<Session | undefined>;
   /** Creates; rejects when the key exists. */
   create(session: Session): Promise<void>;
-  /** Replaces if unchanged since `get`; @returns false when somebody else was faster. */
-  update(session: Session): Promise<boolean>;
+  /**
+   * Replaces `since`, the very object that `get` returned, or nothing.
+   *
+   * @returns false when somebody else was faster, the session is gone, or `since` is not from `get`
+   */
+  update(session: Session, since: Session): Promise<boolean>;
   delete(hash: string): Promise<void>;
   /** Takes the refresh lock of a session for at most `seconds`; @returns false when somebody holds it. */
   lockRefresh(hash: string, seconds: number): Promise<boolean>;

@@ -1,0 +1,207 @@
+import type { Refusal } from "../refusal.ts";
+
+/** An HTTP answer in words of RFC 9457. */
+export interface Problem {
+  readonly status: number;
+  /** Lower-case names; `X-Request-Id` is not among them, since every response carries it, not only problems. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: ProblemBody;
+}
+
+/** `application/problem+json` (RFC 9457 §3), with two extension members: `code` and `requestId`. */
+export interface ProblemBody {
+  /** `<public-url>/problems/<code>` */
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ProblemCode;
+  /** One sentence of ours, or a cut part of what the caller sent itself; at most 300 characters. */
+  readonly detail?: string;
+  readonly requestId: string;
+}
+
+export type ProblemCode = keyof typeof TITLES;
+
+const TITLES = {
+  invalid_proof: "The proof of identity is not well-formed",
+  invalid_login: "The sign-in did not complete",
+  invalid_request: "The request is not well-formed",
+  invalid_subject: "The subject is not well-formed",
+  invalid_header: "A header is not accepted",
+  unauthenticated: "Authentication is needed",
+  not_allowed: "Not allowed",
+  not_found: "Not found",
+  payload_too_large: "The payload is too large",
+  unsupported_media_type: "The media type is not supported",
+  rate_limited: "Too many messages",
+  connections_exceeded: "Too many streams and connections",
+  unavailable: "Not available now",
+  no_responders: "Nobody answers on this subject",
+  timeout: "No answer in time",
+} as const;
+
+/** Long enough for a restart of nats-server or an audit disk's hiccup, short enough that a page recovers by itself. */
+const RETRY_AFTER_SECONDS = 5;
+
+/** Keeps a hostile name or an over-long reason from growing the answer. */
+const DETAIL_CHARACTERS_MAX = 300;
+
+/** What a caller may know of a refusal, before it is dressed as HTTP. */
+interface Face {
+  readonly status: number;
+  readonly code: ProblemCode;
+  readonly detail?: string;
+  /** `error` of the Bearer challenge (RFC 6750 §3.1); null = a challenge without one, absent = no challenge. */
+  readonly challenge?: "invalid_token" | "invalid_request" | null;
+  readonly retryAfterSeconds?: number;
+}
+
+/**
+ * Tells a caller why not: vague where evidence would be an oracle (which check failed, which rule, which users),
+ * exact where the caller can only know it from us (what of its own request to mend). The record keeps the rest.
+ *
+ * @param where.publicUrl  normalised, without a trailing slash
+ * @source RFC 9457; RFC 6750 §3 and RFC 9728 §5.1 for the challenge
+ */
+export function problemOf(
+  refusal: Refusal,
+  where: { readonly publicUrl: string; readonly requestId: string },
+): Problem {
+  const face = faceOf(refusal);
+  const headers: Record<string, string> = {
+    "content-type": "application/problem+json",
+    "cache-control": "no-store",
+  };
+  if (face.challenge !== undefined)
+    headers["www-authenticate"] = challengeOf(face.challenge, where.publicUrl);
+  if (face.retryAfterSeconds !== undefined) headers["retry-after"] = String(face.retryAfterSeconds);
+  return {
+    status: face.status,
+    headers,
+    body: {
+      type: `${where.publicUrl}/problems/${face.code}`,
+      title: TITLES[face.code],
+      status: face.status,
+      code: face.code,
+      ...(face.detail === undefined ? {} : { detail: cut(face.detail) }),
+      requestId: where.requestId,
+    },
+  };
+}
+
+function faceOf(refusal: Refusal): Face {
+  switch (refusal.reason) {
+    case "proof_missing":
+      // RFC 6750 §3.1: no error code for a request that presented nothing.
+      return { status: 401, code: "unauthenticated", challenge: null, detail: "Sign in or present a token." };
+    case "proof_malformed":
+      return {
+        status: 400,
+        code: "invalid_proof",
+        challenge: "invalid_request",
+        detail: "Present one proof of identity, once, in its usual form.",
+      };
+    case "proof_ambiguous":
+      return {
+        status: 400,
+        code: "invalid_proof",
+        challenge: "invalid_request",
+        detail: "The request carries proofs of more than one user; present one.",
+      };
+    case "proof_invalid":
+    case "proof_expired":
+    case "proof_not_yet_valid":
+    case "proof_revoked":
+    case "issuer_unknown":
+    case "audience_mismatch":
+    case "session_unknown":
+    case "session_idle":
+      // One answer for all: which check failed would tell a forger what to mend.
+      return {
+        status: 401,
+        code: "unauthenticated",
+        challenge: "invalid_token",
+        detail: "The proof of identity is not accepted; sign in again or present a fresh token.",
+      };
+    case "cross_site":
+      return {
+        status: 403,
+        code: "not_allowed",
+        detail:
+          "Another site may have caused this request; send it from an allowed origin, or with the header Countersign-Request: 1.",
+      };
+    case "groups_overage":
+      // Not 401: a browser would sign in again, and again, and get the same token.
+      return {
+        status: 403,
+        code: "not_allowed",
+        detail:
+          "The identity provider left your groups out of the token because there are too many. Your administrator can use application roles, or limit the groups to those assigned to the application.",
+      };
+    case "login_failed":
+      return { status: 400, code: "invalid_login", detail: "Start the sign-in again." };
+    case "request_invalid":
+      return { status: 400, code: "invalid_request", detail: `${refusal.what}: ${refusal.why}` };
+    case "subject_invalid":
+      return { status: 400, code: "invalid_subject", detail: refusal.why };
+    case "header_refused":
+      return { status: 400, code: "invalid_header", detail: `${refusal.header}: ${refusal.why}` };
+    case "media_type_unsupported":
+      return { status: 415, code: "unsupported_media_type", detail: `Expected ${refusal.expected}.` };
+    case "not_found":
+      return { status: 404, code: "not_found" };
+    case "payload_too_large":
+      return { status: 413, code: "payload_too_large", detail: `At most ${refusal.bytesMax} bytes.` };
+    case "not_granted":
+    case "never":
+      // One answer for both: that a `never` line exists is the policy's business.
+      return {
+        status: 403,
+        code: "not_allowed",
+        detail: "The policy does not allow you this. GET v1/explain says what you may know of why.",
+      };
+    case "credential_too_large":
+      return {
+        status: 403,
+        code: "not_allowed",
+        detail:
+          "Your permissions do not fit into one NATS credential here. Your administrator can narrow the policy or raise max_control_line.",
+      };
+    case "rate_limited":
+      return {
+        status: 429,
+        code: "rate_limited",
+        retryAfterSeconds: Math.max(1, Math.ceil(refusal.retryAfterSeconds)),
+        detail: `At most ${refusal.perSecond} messages a second.`,
+      };
+    case "connections_exceeded":
+      return {
+        status: 429,
+        code: "connections_exceeded",
+        retryAfterSeconds: RETRY_AFTER_SECONDS,
+        detail: `At most ${refusal.connectionsMax} at once; close one first.`,
+      };
+    case "no_responders":
+      return { status: 503, code: "no_responders", retryAfterSeconds: RETRY_AFTER_SECONDS };
+    case "timeout":
+      return { status: 504, code: "timeout" };
+    case "check_unavailable":
+    case "nats_unavailable":
+    case "record_unwritable":
+    case "capacity_exceeded":
+    case "shutting_down":
+      return { status: 503, code: "unavailable", retryAfterSeconds: RETRY_AFTER_SECONDS };
+  }
+}
+
+function challengeOf(error: "invalid_token" | "invalid_request" | null, publicUrl: string): string {
+  const { origin, pathname } = new URL(publicUrl);
+  // RFC 9728 §3.1 inserts the well-known string between host and path.
+  const metadata = `${origin}/.well-known/oauth-protected-resource${pathname === "/" ? "" : pathname}`;
+  return `Bearer ${error === null ? "" : `error="${error}", `}resource_metadata="${metadata}"`;
+}
+
+function cut(detail: string): string {
+  const plain = detail.replace(/[^\x20-\x7e]/g, "?");
+  return plain.length <= DETAIL_CHARACTERS_MAX ? plain : `${plain.slice(0, DETAIL_CHARACTERS_MAX - 3)}...`;
+}

@@ -8,7 +8,7 @@ import { encodeBase32 } from "./base32.ts";
 import { encodeNatsJwt, type SubjectLists } from "./nats-jwt.ts";
 import type { Nkey } from "./nkey.ts";
 
-/** What NATS is shown for one identity: a user JWT that is worthless without the gateway's proxy key. */
+/** What NATS is shown for one identity: a user JWT, worthless without the gateway's proxy key. */
 export interface Credential {
   readonly jwt: string;
   /** Whole seconds; nats-server closes the connection then. Never after the Proof, nor after the Grant's `until`. */
@@ -31,6 +31,8 @@ export interface MintOptions {
   readonly inboxPrefix: string;
   /** The server's `max_control_line`; nats-server's default is 4096, `countersign init` writes 1 MB. */
   readonly controlLineBytesMax: number;
+  /** For a hosted cluster, which cannot trust a proxy of ours: whoever steals the JWT and its key may use them. */
+  readonly dangerouslyWithoutTrustedProxy?: boolean;
 }
 
 /**
@@ -75,7 +77,14 @@ export function inboxPrefixOf(inboxKey: Uint8Array, identity: Identity, grant: G
 }
 
 function encodeUser(
-  { identity, permissions: { pub, sub, resp }, signer, userPublicKey, now }: MintOptions,
+  {
+    identity,
+    permissions: { pub, sub, resp },
+    signer,
+    userPublicKey,
+    now,
+    dangerouslyWithoutTrustedProxy,
+  }: MintOptions,
   expiresAt: EpochSeconds,
 ): string {
   return encodeNatsJwt<"user">({
@@ -93,7 +102,7 @@ function encodeUser(
       subs: -1,
       data: -1,
       payload: -1,
-      proxy_required: true,
+      proxy_required: dangerouslyWithoutTrustedProxy !== true,
       // The gateway connects over TCP; a leaf node or a WebSocket with this JWT is somebody else.
       allowed_connection_types: ["STANDARD"],
       // Events and connz show tags, whereas their name_tag has been the account's since nats-server 2.11.

@@ -24,6 +24,7 @@ export interface RequestFacts {
   readonly txn: string;
   readonly requestId: string;
   readonly clientRequestId?: string;
+  readonly clientTraceparent?: string;
   readonly lane: AuditRecord["lane"];
   /** Peer address as the socket says. */
   readonly remote?: string;

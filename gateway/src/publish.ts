@@ -7,7 +7,9 @@ import type { Clock } from "./time.ts";
 import { createTurn } from "./turn.ts";
 
 /** A message as the caller gave it, checked and digested. */
-export interface Message extends MessageFacts {
+export interface Message {
+  /** What the record keeps of it. */
+  readonly facts: MessageFacts;
   readonly payload: Uint8Array;
   /** What the caller wants to travel with it: all of it is covered by the seal. */
   readonly headers: HeaderList;
@@ -111,6 +113,7 @@ export function createPublish({
   }
 
   function draftOf({ identity, line, facts }: Admission, message: Message): SealDraft {
+    const { subject, digest, id } = message.facts;
     return {
       issuer,
       audience,
@@ -118,10 +121,9 @@ export function createPublish({
       txn: facts.txn,
       user: identity.user,
       scope: line ? `${line.verb}:${line.pattern}` : "",
-      subject: message.subject,
-      payload: message.payload,
-      digest: message.digest,
-      id: message.id,
+      subject,
+      digest,
+      id,
       headers: message.headers,
       requestId: facts.requestId,
       ...(identity.actor && { actor: identity.actor.user }),
@@ -132,7 +134,8 @@ export function createPublish({
 
   async function publish(admission: Admission, message: Message): Promise<Outcome<Published>> {
     const { txn } = admission.facts;
-    const { subject, payload, id } = message;
+    const { facts, payload } = message;
+    const { subject, id } = facts;
     const prepared = await prepare(admission, message);
     if (!prepared.ok) return failed(txn, prepared);
     const { connection, headers, root } = prepared.value;
@@ -152,8 +155,8 @@ export function createPublish({
     const prepared = await prepare(admission, message);
     if (!prepared.ok) return failed(txn, prepared);
     const { connection, headers, root } = prepared.value;
-    const { subject, payload } = message;
-    const reply = await connection.request({ subject, payload, headers }, timeoutMs);
+    const { facts, payload } = message;
+    const reply = await connection.request({ subject: facts.subject, payload, headers }, timeoutMs);
     if (!reply.ok) return failed(txn, reply, root);
     intoCompletion({ txn, outcome: "replied", ...rootOf(root) });
     return reply;

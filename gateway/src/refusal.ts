@@ -59,7 +59,9 @@ export type EffectRefusal =
   | { readonly reason: "timeout"; readonly timeoutMs: number }
   | { readonly reason: "record_unwritable"; readonly why: string }
   | { readonly reason: "capacity_exceeded"; readonly what: string; readonly max: number }
-  | { readonly reason: "shutting_down" };
+  | { readonly reason: "shutting_down" }
+  /** A fault of ours: the operator's log has it. */
+  | { readonly reason: "internal_error" };
 
 /** Where a rule stands in the policy. */
 export interface RuleRef {

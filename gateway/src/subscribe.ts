@@ -32,9 +32,9 @@ export type EndCode = "expired" | "logout" | "policy" | "shutdown" | "unavailabl
 /** Where a stream's events go. */
 export interface StreamSink {
   /** @returns false when the reader is too far behind: the stream then ends with `slow_reader` */
-  readonly deliver: (event: StreamEvent) => boolean;
+  deliver(event: StreamEvent): boolean;
   /** Called exactly once, whatever ends it. */
-  readonly end: (code: EndCode) => void;
+  end(code: EndCode): void;
 }
 
 /** The effect of an admitted `subscribe`: open on that identity's connection, verify, stream out. */

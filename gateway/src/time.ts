@@ -3,3 +3,18 @@ export type EpochSeconds = number;
 
 /** Reads the time. Only the composition root holds the real one, so that tests can say what time it is. */
 export type Clock = () => EpochSeconds;
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** @returns milliseconds of `250ms`, `2s`, `10m`, `1h`, `30d`; undefined for anything else */
+export function parseDurationMs(text: string): number | undefined {
+  const [, digits, unit = ""] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
+  const unitMs = UNITS_MS[unit];
+  return digits === undefined || unitMs === undefined ? undefined : Number(digits) * unitMs;
+}

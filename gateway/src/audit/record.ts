@@ -10,6 +10,8 @@ export interface AuditRecord {
   readonly requestId: string;
   /** The caller's own `X-Request-Id`, when it was not taken over. */
   readonly clientRequestId?: string;
+  /** The caller's own `traceparent` (W3C Trace Context), linked here since ours starts anew. */
+  readonly clientTraceparent?: string;
   readonly instance: string;
   /** Which entrance: `http`, `sse`, `auth`, `admin`. */
   readonly lane: string;

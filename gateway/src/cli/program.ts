@@ -1,0 +1,41 @@
+import { Command } from "commander";
+import { VERSION } from "../version.ts";
+import { doctorCommand } from "./doctor.ts";
+import { initCommand } from "./init.ts";
+import type { CommandIo } from "./io.ts";
+import { policyCommand } from "./policy.ts";
+import { serveCommand } from "./serve.ts";
+import { verifyCommand } from "./verify.ts";
+import { whoamiCommand } from "./whoami.ts";
+
+/** The `countersign` command: one file per subcommand, one line here. */
+export function createProgram(io: CommandIo): Command {
+  const program = new Command("countersign")
+    .description("NATS behind your web sign-in: every user their own permissions, every message signed")
+    .version(VERSION)
+    .showHelpAfterError("Try --help for how to use it.")
+    .addHelpText(
+      "after",
+      `
+Exit codes: 0 yes, 1 no or failed, 2 usage or unreadable input, 3 (policy diff) wider.
+Answers go to standard output, progress and errors to standard error.`,
+    );
+  for (const command of [
+    serveCommand,
+    initCommand,
+    doctorCommand,
+    policyCommand,
+    whoamiCommand,
+    verifyCommand,
+  ]) {
+    program.addCommand(command(io));
+  }
+  return settle(program, io);
+}
+
+/** Subcommands do not inherit these: every one of them must throw rather than exit, and write through `io`. */
+function settle(command: Command, io: CommandIo): Command {
+  command.exitOverride().configureOutput({ writeOut: io.out, writeErr: io.err });
+  for (const child of command.commands) settle(child, io);
+  return command;
+}

@@ -1,0 +1,51 @@
+import type { FastifyInstance } from "fastify";
+import type { EpochSeconds } from "../time.ts";
+import { readQuery, single } from "./query.ts";
+import { orRefuse, RefusalError } from "./server.ts";
+
+/** A public key as it is served; the members that matter here of a JSON Web Key (RFC 7517). */
+export interface PublicJwk {
+  readonly kid: string;
+  /** Nothing was sealed with it after. */
+  readonly exp: EpochSeconds;
+}
+
+/** The grammar of a `kid`, as a verifier asks for one. */
+const KID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/**
+ * `GET /.well-known/jwks.json`: the keys that seal now or soon, of all instances. `?kid=` asks for one key,
+ * past ones included, since a stream may be read years after it was written. Needs no sign-in: keys are public.
+ */
+export function addJwks(
+  app: FastifyInstance,
+  keys: {
+    /** Rejects when the directory cannot be read. */
+    current(): Promise<readonly PublicJwk[]>;
+    get(kid: string): Promise<PublicJwk | undefined>;
+  },
+): void {
+  app.get("/.well-known/jwks.json", async (request, reply) => {
+    const query = orRefuse(readQuery(request, ["kid"]));
+    const kid = orRefuse(single("kid", query.kid));
+    if (kid !== undefined && !KID.test(kid)) {
+      const why = "expected 1 to 64 of A-Z a-z 0-9 _ -";
+      throw new RefusalError({ reason: "request_invalid", what: "query parameter kid", why });
+    }
+    const found = kid === undefined ? await read(keys.current()) : await read(keys.get(kid));
+    if (found === undefined) throw new RefusalError({ reason: "not_found", path: "/.well-known/jwks.json" });
+    return reply
+      .header("content-type", "application/jwk-set+json")
+      .header("cache-control", kid === undefined ? "public, max-age=300" : "public, max-age=86400")
+      .send(JSON.stringify({ keys: Array.isArray(found) ? found : [found] }));
+  });
+}
+
+async function read<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new RefusalError({ reason: "check_unavailable", check: "public keys", why });
+  }
+}

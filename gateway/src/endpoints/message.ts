@@ -1,0 +1,54 @@
+import { payloadDigest, uuidv7 } from "@countersign/seal";
+import type { FastifyRequest } from "fastify";
+import type { Ask } from "../admit.ts";
+import type { Presented } from "../identity/identity.ts";
+import type { Message } from "../publish.ts";
+import { allowed, type Outcome } from "../refusal.ts";
+import type { Clock } from "../time.ts";
+import { natsHeadersOf } from "./headers.ts";
+import { parseSubject } from "./subject.ts";
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What one request to publish or to request carries: the body's bytes, and the headers that travel with them. */
+export function readMessage(
+  request: FastifyRequest,
+  subjectText: string | undefined,
+  clock: Clock,
+): Outcome<Message> {
+  const subject = parseSubject(subjectText, { wildcards: false });
+  if (!subject.ok) return subject;
+  const headers = natsHeadersOf(request.raw.rawHeaders);
+  if (!headers.ok) return headers;
+  const payload = request.body instanceof Uint8Array ? request.body : NO_BYTES;
+  const id = uuidv7(clock() * 1000);
+  const facts = { id, subject: subject.value, bytes: payload.length, digest: payloadDigest(payload) };
+  return allowed({
+    facts,
+    payload,
+    headers: headers.value,
+    traceparent: traceparentOf(request.facts.txn, id),
+  });
+}
+
+/** What `admit` is asked for a message: the same for both verbs, refused parts and all. */
+export function askOf(
+  verb: "publish" | "request",
+  presented: Outcome<Presented>,
+  message: Outcome<Message>,
+  { facts }: FastifyRequest,
+): Ask {
+  if (!message.ok) return { presented, action: message, facts };
+  const { subject } = message.value.facts;
+  return { presented, action: allowed({ verb, subject }), message: message.value.facts, facts };
+}
+
+/**
+ * A trace that starts anew at this edge, since a caller's own could be forged to join somebody else's: the
+ * transaction is the trace, the message the span. Not sampled (00): a sampled one makes nats-server publish traces.
+ *
+ * @source W3C Trace Context §3.2
+ */
+function traceparentOf(txn: string, id: string): string {
+  return `00-${txn.replaceAll("-", "")}-${id.replaceAll("-", "").slice(-16)}-00`;
+}

@@ -1,0 +1,17 @@
+import type { FastifyRequest } from "fastify";
+import type { Admit } from "../admit.ts";
+import type { Presented } from "../identity/identity.ts";
+import type { Publish } from "../publish.ts";
+import type { Outcome } from "../refusal.ts";
+import type { Subscribe } from "../subscribe.ts";
+import type { Clock } from "../time.ts";
+
+/** What an entrance works with: the one way in, and the effects behind it. */
+export interface EndpointParts {
+  readonly admit: Admit;
+  readonly effects: Publish;
+  readonly streams: Subscribe;
+  /** What the request presents, read from its raw headers. */
+  readonly presentedOf: (request: FastifyRequest) => Outcome<Presented>;
+  readonly clock: Clock;
+}

@@ -1,0 +1,198 @@
+import {
+  createServer as createHttpServer,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+} from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import type { Socket } from "node:net";
+import { uuidv7 } from "@countersign/seal";
+import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import type { RequestFacts } from "../admit.ts";
+import type { Refusal, refused } from "../refusal.ts";
+import type { Clock } from "../time.ts";
+import { corsHeadersOf, preflightHeadersOf } from "./cors.ts";
+import { problemOf } from "./problem.ts";
+import { clientRequestIdOf, clientTraceparentOf } from "./request-id.ts";
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Set before anything else, so that every answer and every record of this request can be joined. */
+    facts: RequestFacts;
+  }
+}
+
+export interface EndpointServerOptions {
+  /** Without a trailing slash. */
+  readonly publicUrl: string;
+  /** Origins that may call from a browser, the public one included. */
+  readonly origins: ReadonlySet<string>;
+  readonly lane: RequestFacts["lane"];
+  readonly limits: ServerLimits;
+  /** PEM texts; absent = plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly clock: Clock;
+  /** Faults that are ours: logged, and answered without detail. */
+  readonly onFault: (error: unknown, requestId: string) => void;
+}
+
+export interface ServerLimits {
+  /** Largest request body, bytes. */
+  readonly bodyBytesMax: number;
+  /** Largest request head, bytes; node:http answers 431 beyond. */
+  readonly headerBytesMax: number;
+  /** From the first byte of a request to the last of its head, milliseconds: slowloris ends here. */
+  readonly headersTimeoutMs: number;
+  /** From the first byte of a request to the last of its body, milliseconds. */
+  readonly requestTimeoutMs: number;
+  /** How long an idle connection waits for its next request, milliseconds. */
+  readonly keepAliveTimeoutMs: number;
+  /** Connections at once; further ones are closed at accept. */
+  readonly connectionsMax: number;
+}
+
+/**
+ * A listener with what every answer has: `X-Request-Id`, CORS by origins, errors as problem+json, bounded
+ * heads, bodies and times, and a close that lets requests in flight finish.
+ */
+export function createEndpointServer(options: EndpointServerOptions): FastifyInstance {
+  const app = fastify({
+    bodyLimit: options.limits.bodyBytesMax,
+    exposeHeadRoutes: false,
+    serverFactory: (handler) => listenerOf(handler, options),
+    clientErrorHandler: (_error, socket) => answerUnparsable(socket, options.clock),
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  addFacts(app, options);
+  addCors(app, options);
+  addProblems(app, options);
+  addDrain(app);
+  return app;
+}
+
+function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOptions): Server {
+  const http: ServerOptions = {
+    maxHeaderSize: limits.headerBytesMax,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // Node's lenient parser would let two readers of one stream of bytes disagree on where a request ends.
+    insecureHTTPParser: false,
+    requireHostHeader: true,
+  };
+  const server = tls ? createHttpsServer({ ...http, ...tls }, handler) : createHttpServer(http, handler);
+  server.maxConnections = limits.connectionsMax;
+  return server;
+}
+
+function addFacts(app: FastifyInstance, { clock, lane }: EndpointServerOptions): void {
+  app.decorateRequest("facts");
+  app.addHook("onRequest", (request, reply, done) => {
+    const id = uuidv7(clock() * 1000);
+    const clientRequestId = clientRequestIdOf(request.headers["x-request-id"]);
+    const clientTraceparent = clientTraceparentOf(request.headers.traceparent);
+    const remote = request.raw.socket.remoteAddress;
+    request.facts = {
+      txn: id,
+      requestId: id,
+      lane,
+      ...(clientRequestId !== undefined && { clientRequestId }),
+      ...(clientTraceparent !== undefined && { clientTraceparent }),
+      ...(remote !== undefined && { remote }),
+    };
+    reply.header("x-request-id", id).header("x-content-type-options", "nosniff");
+    done();
+  });
+}
+
+function addCors(app: FastifyInstance, { origins }: EndpointServerOptions): void {
+  app.addHook("onRequest", (request, reply, done) => {
+    reply.headers(corsHeadersOf(request.headers.origin, origins));
+    done();
+  });
+  app.options("*", (request, reply) => {
+    const headers = preflightHeadersOf(request.headers, origins);
+    if (headers) return reply.code(204).headers(headers).send();
+    throw new RefusalError({ reason: "cross_site", origin: request.headers.origin ?? null, fetchSite: null });
+  });
+}
+
+/** Carries a Refusal to the error handler, so that an endpoint answers it by throwing or by returning alike. */
+export class RefusalError extends Error {
+  override readonly name = "RefusalError";
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    super(refusal.reason);
+    this.refusal = refusal;
+  }
+}
+
+function addProblems(app: FastifyInstance, { publicUrl, limits, onFault }: EndpointServerOptions): void {
+  app.setErrorHandler((error, request, reply) => {
+    const { requestId } = request.facts;
+    const refusal = refusalOf(error, request, limits);
+    if (!refusal) onFault(error, requestId);
+    const problem = problemOf(refusal ?? { reason: "internal_error" }, { publicUrl, requestId });
+    return reply.code(problem.status).headers(problem.headers).send(problem.body);
+  });
+  app.setNotFoundHandler((request) => {
+    throw new RefusalError({ reason: "not_found", path: request.url.slice(0, 256) });
+  });
+}
+
+/** @returns undefined for a fault of ours */
+function refusalOf(error: unknown, request: FastifyRequest, limits: ServerLimits): Refusal | undefined {
+  if (error instanceof RefusalError) return error.refusal;
+  const { code, statusCode } = error as { code?: string; statusCode?: number };
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    const bytes = Number(request.headers["content-length"] ?? limits.bodyBytesMax + 1);
+    return { reason: "payload_too_large", bytes, bytesMax: limits.bodyBytesMax };
+  }
+  if (statusCode !== undefined && statusCode < 500) {
+    return { reason: "request_invalid", what: "request", why: code ?? "malformed" };
+  }
+  return undefined;
+}
+
+/**
+ * Bytes that are not HTTP: conflicting lengths, bare line feeds, an over-long head, a head that does not come.
+ * There is no request to attach facts to, and the connection cannot be trusted to be in step: it closes.
+ */
+function answerUnparsable(socket: Socket, clock: Clock): void {
+  if (!socket.writable) return;
+  const body = JSON.stringify({
+    type: "about:blank",
+    title: "Bad Request",
+    status: 400,
+    code: "invalid_request",
+  });
+  const head = [
+    "HTTP/1.1 400 Bad Request",
+    `X-Request-Id: ${uuidv7(clock() * 1000)}`,
+    "Content-Type: application/problem+json",
+    `Content-Length: ${body.length}`,
+    "Connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
+/** Without this, close() waits for keep-alive connections that no longer carry anything. */
+function addDrain(app: FastifyInstance): void {
+  let draining = false;
+  app.addHook("preClose", (done) => {
+    draining = true;
+    done();
+  });
+  app.addHook("onSend", (_request, reply, _payload, done) => {
+    if (draining) reply.header("connection", "close");
+    done();
+  });
+}
+
+/** For an endpoint: the value, or the answer that refuses. */
+export function orRefuse<T>(outcome: { ok: true; value: T } | ReturnType<typeof refused>): T {
+  if (outcome.ok) return outcome.value;
+  throw new RefusalError(outcome.refusal);
+}

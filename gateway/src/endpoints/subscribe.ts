@@ -1,0 +1,112 @@
+import type { ServerResponse } from "node:http";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { allowed, type Outcome, refused } from "../refusal.ts";
+import type { EndCode, StreamEvent, StreamSink, SubscribeAdmission } from "../subscribe.ts";
+import type { EndpointParts } from "./parts.ts";
+import { readQuery } from "./query.ts";
+import { orRefuse } from "./server.ts";
+import { END_RECONNECTS, eventText } from "./sse.ts";
+import { parseSubject } from "./subject.ts";
+
+/** Subjects on one stream. */
+const SUBJECTS_MAX = 16;
+
+/** Bytes a reader may leave unread in this process before its stream ends as too slow. */
+const UNREAD_BYTES_MAX = 1_048_576;
+
+/** Below the two minutes after which IIS and most load balancers cut a silent response. */
+const HEARTBEAT_MS = 15_000;
+
+const SSE_HEADERS = {
+  "content-type": "text/event-stream",
+  // `no-transform` and `identity` keep IIS and proxies from compressing, which would hold events back.
+  "cache-control": "no-cache, no-transform",
+  "content-encoding": "identity",
+  "x-accel-buffering": "no",
+};
+
+/** `GET /v1/subscribe?subject=…` (repeatable): Server-Sent Events, each with the verified sender. */
+export function addSubscribe(app: FastifyInstance, parts: EndpointParts): void {
+  const { streams } = parts;
+
+  app.get("/v1/subscribe", async (request, reply) => {
+    const admissions: SubscribeAdmission[] = [];
+    for (const subject of readSubjects(request)) admissions.push(await admitOne(parts, request, subject));
+    const sink = new ResponseSink(reply);
+    // Nothing has been sent yet, so a refusal is still an ordinary answer.
+    const stop = orRefuse(await streams.open(admissions, sink));
+    sink.begin(stop);
+    return reply;
+  });
+}
+
+/** One decision, and one record, per subject; an ill-formed one is a decision too. */
+async function admitOne(
+  { admit, presentedOf }: EndpointParts,
+  request: FastifyRequest,
+  subject: Outcome<string>,
+): Promise<SubscribeAdmission> {
+  const action = subject.ok ? allowed({ verb: "subscribe" as const, subject: subject.value }) : subject;
+  const admission = orRefuse(await admit({ presented: presentedOf(request), action, facts: request.facts }));
+  return { admission, subject: orRefuse(subject) };
+}
+
+function readSubjects(request: FastifyRequest): readonly Outcome<string>[] {
+  const query = readQuery(request, ["subject"]);
+  if (!query.ok) return [query];
+  const subjects = [...new Set(query.value.subject ?? [])];
+  if (subjects.length === 0) return [parseSubject(undefined, { wildcards: true })];
+  if (subjects.length > SUBJECTS_MAX) {
+    const why = `at most ${SUBJECTS_MAX} on one stream, found ${subjects.length}`;
+    return [refused({ reason: "request_invalid", what: "query parameter subject", why })];
+  }
+  return subjects.map((subject) => parseSubject(subject, { wildcards: true }));
+}
+
+/** Writes events to one response, and bounds what a slow reader may leave unread. */
+class ResponseSink implements StreamSink {
+  readonly #reply: FastifyReply;
+  readonly #response: ServerResponse;
+  /** What came before the head was sent. */
+  #early: string[] | undefined = [];
+  #ended = false;
+  #heartbeat: NodeJS.Timeout | undefined;
+
+  constructor(reply: FastifyReply) {
+    this.#reply = reply;
+    this.#response = reply.raw;
+  }
+
+  /** Takes the response over from the framework and sends the head at once, so that the reader knows it is open. */
+  begin(stop: () => void): void {
+    this.#reply.hijack();
+    this.#response.on("close", stop);
+    // A reader that left while NATS was answering has closed already, and will not say so again.
+    if (this.#response.destroyed) stop();
+    this.#response.writeHead(200, {
+      ...(this.#reply.getHeaders() as Record<string, string>),
+      ...SSE_HEADERS,
+    });
+    this.#response.write(`: open\n\n${this.#early?.join("") ?? ""}`);
+    this.#early = undefined;
+    if (this.#ended) this.#response.end();
+    else this.#heartbeat = setInterval(() => this.#response.write(": \n\n"), HEARTBEAT_MS).unref();
+  }
+
+  deliver(event: StreamEvent): boolean {
+    this.#write(eventText(event));
+    return this.#response.writableLength <= UNREAD_BYTES_MAX;
+  }
+
+  end(code: EndCode): void {
+    this.#ended = true;
+    clearInterval(this.#heartbeat);
+    this.#write(`event: end\ndata: ${JSON.stringify({ code, reconnect: END_RECONNECTS[code] })}\n\n`);
+    if (!this.#early) this.#response.end();
+  }
+
+  #write(text: string): void {
+    if (this.#early) this.#early.push(text);
+    else if (this.#response.writable) this.#response.write(text);
+  }
+}

@@ -74,6 +74,7 @@ const arms: {
   timeout: [{ reason: "timeout", timeoutMs: 666_001 }, 504, "timeout"],
   record_unwritable: [{ reason: "record_unwritable", why: "hidden" }, 503, "unavailable"],
   capacity_exceeded: [{ reason: "capacity_exceeded", what: "hidden", max: 666_001 }, 503, "unavailable"],
+  internal_error: [{ reason: "internal_error" }, 500, "internal_error"],
   shutting_down: [{ reason: "shutting_down" }, 503, "unavailable"],
 };
 

@@ -38,6 +38,7 @@ const TITLES = {
   unavailable: "Not available now",
   no_responders: "Nobody answers on this subject",
   timeout: "No answer in time",
+  internal_error: "The gateway failed",
 } as const;
 
 /** Long enough for a restart of nats-server or an audit disk's hiccup, short enough that a page recovers by itself. */
@@ -185,6 +186,8 @@ function faceOf(refusal: Refusal): Face {
       return { status: 503, code: "no_responders", retryAfterSeconds: RETRY_AFTER_SECONDS };
     case "timeout":
       return { status: 504, code: "timeout" };
+    case "internal_error":
+      return { status: 500, code: "internal_error", detail: "Give the request id to your administrator." };
     case "check_unavailable":
     case "nats_unavailable":
     case "record_unwritable":

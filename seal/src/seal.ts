@@ -1,5 +1,8 @@
 import type { KeyObject } from "node:crypto";
-import type { EpochSeconds, HeaderList } from "./claims.ts";
+import { type EpochSeconds, type HeaderList, SEAL_TTL_SECONDS } from "./claims.ts";
+import { headersDigest } from "./digests.ts";
+import { makeJws } from "./jws.ts";
+import { leafOf, pathOf, treeOf } from "./tree.ts";
 
 /** A private key that seals, and the name under which its public half stands in the key set. */
 export interface SealingKey {
@@ -57,21 +60,90 @@ export const TREE_LEAVES_MAX = 1_024;
 /**
  * Seals many messages with one signature: the default form.
  *
- * @param drafts  1 to `TREE_LEAVES_MAX` (1,024)
+ * @param drafts  1 to `TREE_LEAVES_MAX` (1,024), each within the bounds that `SealDraft` names
  * @param at      when; becomes `iat` of all of them, rounded down to the second
  * @returns the headers of each message, in order, and the root of their tree, base64url
+ * @throws RangeError for another number of drafts, drafts of several issuers or audiences, or a header that cannot
+ *         be sealed (`headersDigest`): callers check those before they batch, or one spoils the batch
  */
 export function sealTree(
   key: SealingKey,
   drafts: readonly SealDraft[],
   at: EpochSeconds,
-): { readonly seals: readonly SealedHeaders[]; readonly root: string };
-export function sealTree(): never {
-  throw new Error("sealTree is still being written");
+): { readonly seals: readonly SealedHeaders[]; readonly root: string } {
+  const [first] = drafts;
+  if (!first || drafts.length > TREE_LEAVES_MAX) {
+    throw new RangeError(`Cannot seal: expected 1 to ${TREE_LEAVES_MAX} messages, found ${drafts.length}`);
+  }
+  const frame = frameOf(first, at);
+  const claims = drafts.map((draft) => claimsOf(draft, frame));
+  const tree = treeOf(claims.map(leafOf));
+  const payload = `{${frame.text},"n":${drafts.length},"root":"${tree.root}"}`;
+  const jws = makeJws({ typ: "seal-root+jwt", ...key }, payload);
+  const seals = drafts.map((draft, index): SealedHeaders => {
+    const path = pathOf(tree, index);
+    return [
+      ["Seal-Claims", Buffer.from(claims[index] ?? "", "utf8").toString("base64url")],
+      ["Seal-Path", path.length === 0 ? `${index}` : `${index}.${path.join(".")}`],
+      ["Seal-Root", jws],
+      ["Nats-Msg-Id", draft.id],
+    ];
+  });
+  return { seals, root: tree.root };
 }
 
-/** Seals one message with its own signature: a plain OAuth Transaction Token. */
-export function sealToken(key: SealingKey, draft: SealDraft, at: EpochSeconds): SealedHeaders;
-export function sealToken(): never {
-  throw new Error("sealToken is still being written");
+/**
+ * Seals one message with its own signature: a plain OAuth Transaction Token, for readers with only a JOSE library.
+ *
+ * @throws RangeError for a header that cannot be sealed (`headersDigest`)
+ */
+export function sealToken(key: SealingKey, draft: SealDraft, at: EpochSeconds): SealedHeaders {
+  const claims = claimsOf(draft, frameOf(draft, at));
+  return [
+    ["Txn-Token", makeJws({ typ: "txntoken+jwt", ...key }, claims)],
+    ["Nats-Msg-Id", draft.id],
+  ];
+}
+
+/** The claims that all messages of one tree share with its root. */
+interface Frame {
+  readonly issuer: string;
+  readonly audience: string;
+  /** `"iss":…,"aud":…,"iat":…,"exp":…`. */
+  readonly text: string;
+}
+
+function frameOf({ issuer, audience }: SealDraft, at: EpochSeconds): Frame {
+  const iat = Math.floor(at);
+  const text = `"iss":${quote(issuer)},"aud":${quote(audience)},"iat":${iat},"exp":${iat + SEAL_TTL_SECONDS}`;
+  return { issuer, audience, text };
+}
+
+/** `SealClaims` as JSON. Written by hand: it is a third of the time of building the object first. */
+function claimsOf(draft: SealDraft, frame: Frame): string {
+  if (draft.issuer !== frame.issuer || draft.audience !== frame.audience) {
+    throw new RangeError("Cannot seal: expected one issuer and audience for the whole tree, found several");
+  }
+  const digest = headersDigest(draft.headers);
+  if (digest === undefined)
+    throw new RangeError("Cannot seal: a header is not a token with a printable value");
+  const act = draft.actor === undefined ? "" : `,"act":{"sub":${quote(draft.actor)}}`;
+  const target =
+    draft.repliesTo === undefined ? `"s":${quote(draft.subject)}` : `"re":${quote(draft.repliesTo)}`;
+  return (
+    `{${frame.text},"txn":${quote(draft.txn)},"sub":${quote(draft.user)}${act},` +
+    `"req_wl":${quote(draft.workload)},"scope":${quote(draft.scope)},` +
+    `"tctx":{"msg":{${target},"d":${quote(draft.digest)},"id":${quote(draft.id)},"h":"${digest}"}},` +
+    `"rctx":{"rid":${quote(draft.requestId)}${member("acr", draft.acr)}${member("sid", draft.sessionHash)}` +
+    `${member("name", draft.name)}${member("ip", draft.ip)}}}`
+  );
+}
+
+function member(name: string, value: string | undefined): string {
+  return value === undefined ? "" : `,"${name}":${quote(value)}`;
+}
+
+/** JSON.stringify is the one that is right about every character, and several times slower than quotes alone. */
+function quote(text: string): string {
+  return /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/.test(text) ? `"${text}"` : JSON.stringify(text);
 }

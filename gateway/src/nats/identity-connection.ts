@@ -1,0 +1,272 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { allowed, type Outcome, refused } from "../refusal.ts";
+import type { Clock, EpochSeconds } from "../time.ts";
+import { CarriedSubscription } from "./carried-subscription.ts";
+import type {
+  Confirmation,
+  Connection,
+  InboundMessage,
+  OutboundMessage,
+  SubscribeOptions,
+  Subscription,
+} from "./connection.ts";
+import { faultOfSubscription } from "./headers.ts";
+import type { Link } from "./link.ts";
+
+/** Which server to meet again, or to avoid because it is leaving: `host:port`. */
+export interface ServerWish {
+  readonly first?: string;
+  readonly last?: string;
+}
+
+export interface ConnectionParts {
+  /** Mints a credential and dials under it. A refusal of anything but NATS itself is final. */
+  readonly dialLink: (wish: ServerWish) => Promise<Outcome<Link>>;
+  /** When a credential minted now would expire. */
+  readonly nextExpiry: () => Outcome<EpochSeconds>;
+  readonly clock: Clock;
+  /** Called once when it has ended for good. */
+  readonly onOver: () => void;
+  /** A reader's callback threw: a mistake of ours, to be logged. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** A credential is renewed after this part of its life, so that four attempts fit before it ends. */
+const RENEW_AFTER = 0.6;
+/** Spread over this part of its life, so that connections of one moment do not renew at one moment. */
+const RENEW_SPREAD = 0.1;
+const RENEW_RETRY_AFTER = 0.1;
+const RENEW_WAIT_MIN_MS = 1_000;
+/** First wait before dialling anew, and the longest; doubled in between, each with full jitter. */
+const REDIAL_WAIT_MIN_MS = 100;
+const REDIAL_WAIT_MAX_MS = 5_000;
+/** On another server interest takes time to travel the routes: both are kept subscribed so long. */
+const OTHER_SERVER_SETTLE_MS = 500;
+/** How long a replaced link waits for the last answer to its requests. */
+const RETIRE_WITHIN_MS = 30_000;
+/** What is kept back while waiting for the old link's PONG, at most: less than a fresh link takes at once. */
+const KEPT_BACK_BYTES_MAX = 4 * 1024 * 1024;
+/** setTimeout fires at once beyond 2^31−1 ms. */
+const TIMER_MS_MAX = 2_147_483_647;
+
+/** One identity's connection: a chain of links, each handed over to the next before its credential ends. */
+export class IdentityConnection implements Connection {
+  readonly #parts: ConnectionParts;
+  readonly #subscriptions = new Set<CarriedSubscription>();
+  readonly #stop = new AbortController();
+  #link: Link;
+  readonly #retiring = new Set<Promise<void>>();
+  /** Publishes that wait for the old link's PONG, so that the new one cannot overtake it. */
+  #keptBack: (() => void)[] | undefined;
+  #keptBackBytes = 0;
+  /** The change of links in progress; subscribing waits for it. */
+  #change: Promise<unknown> = Promise.resolve();
+  #over = false;
+
+  constructor(first: Link, parts: ConnectionParts) {
+    this.#link = first;
+    this.#parts = parts;
+    void this.#maintain();
+  }
+
+  get payloadBytesMax(): number {
+    return this.#link.payloadBytesMax;
+  }
+
+  get connected(): boolean {
+    return this.#link.alive;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Whether somebody reads from it or waits for an answer. */
+  get busy(): boolean {
+    return this.#subscriptions.size > 0 || this.#link.requestsInFlight > 0 || this.#retiring.size > 0;
+  }
+
+  publish(message: OutboundMessage): Outcome<void> {
+    if (!this.#keptBack) return this.#link.publish(message);
+    // Judged now, since the caller has its answer; the next link has the limits of the same grant.
+    const judged = this.#link.judge(message);
+    if (!judged.ok) return judged;
+    this.#keptBackBytes += judged.value.length + message.payload.length;
+    if (this.#keptBackBytes > KEPT_BACK_BYTES_MAX)
+      return refused({ reason: "nats_unavailable", why: "backpressure" });
+    this.#keptBack.push(() => this.#link.publish(message));
+    return allowed(undefined);
+  }
+
+  async confirm(subject: string): Promise<Confirmation> {
+    if (this.#keptBack) await this.#published();
+    return this.#link.confirm(subject);
+  }
+
+  async request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>> {
+    if (this.#keptBack) await this.#published();
+    return this.#link.request(message, timeoutMs);
+  }
+
+  async subscribe(options: SubscribeOptions): Promise<Outcome<Subscription>> {
+    const fault = faultOfSubscription(options.subject, options.queue);
+    if (fault !== undefined)
+      return refused({ reason: "subject_invalid", subject: options.subject.slice(0, 256), why: fault });
+    if (this.connected) await this.#change;
+    const link = this.#link;
+    if (this.#over || !link.alive) return refused({ reason: "nats_unavailable", why: "not connected" });
+
+    let opening = true;
+    const onEnd: SubscribeOptions["onEnd"] = (why) => {
+      // Until it runs, its end is this function's answer.
+      if (!opening) options.onEnd(why);
+    };
+    const subscription = new CarriedSubscription(
+      { ...options, onEnd },
+      () => this.#subscriptions.delete(subscription),
+      this.#parts.onFault,
+    );
+    this.#subscriptions.add(subscription);
+    const faultsBefore = link.faults;
+    subscription.attach(link);
+    const taken = await link.settled();
+    opening = false;
+    if (taken && !subscription.over && link.faults === faultsBefore) return allowed(subscription);
+    const why = taken ? "nats-server refused the subscription" : "the connection was lost";
+    subscription.end();
+    return refused({ reason: "nats_unavailable", why });
+  }
+
+  /** Ends it and everything on it; what was published still leaves. */
+  async close(why: "closed" | "revoked"): Promise<void> {
+    this.#finish(why);
+    await Promise.all([...this.#retiring, this.#link.close()]);
+  }
+
+  #published(): Promise<void> {
+    return this.#keptBack ? new Promise((resolve) => this.#keptBack?.push(resolve)) : Promise.resolve();
+  }
+
+  #finish(why: "closed" | "revoked"): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stop.abort();
+    for (const subscription of this.#subscriptions) subscription.endBecause(why);
+    this.#parts.onOver();
+  }
+
+  /** The only place that changes links: one thing at a time. */
+  async #maintain(): Promise<void> {
+    let failures = 0;
+    while (!this.#over) {
+      const event = await this.#nextEvent(failures);
+      if (this.#over) return;
+      const done = event === "lost" ? await this.#replace() : await this.#renew(event === "leaving");
+      failures = done ? 0 : failures + 1;
+    }
+  }
+
+  async #nextEvent(failures: number): Promise<"lost" | "due" | "leaving"> {
+    const waiting = new AbortController();
+    const signal = AbortSignal.any([waiting.signal, this.#stop.signal]);
+    const link = this.#link;
+    try {
+      return await Promise.race([
+        link.closed.then(() => "lost" as const),
+        // A server that leaves is left once; when that fails, its closing comes as "lost".
+        ...(failures === 0 ? [link.lameDuck.then(() => "leaving" as const)] : []),
+        pause(this.#renewInMs(failures), signal).then(() => "due" as const),
+      ]);
+    } finally {
+      waiting.abort();
+    }
+  }
+
+  #renewInMs(failures: number): number {
+    const leftMs = (this.#link.expiresAt - this.#parts.clock()) * 1000;
+    const after = failures === 0 ? RENEW_AFTER + RENEW_SPREAD * Math.random() : RENEW_RETRY_AFTER;
+    return Math.min(TIMER_MS_MAX, Math.max(RENEW_WAIT_MIN_MS, leftMs * after));
+  }
+
+  /** Dials anew after a loss, until the last credential would have ended. @returns whether it is connected */
+  async #replace(): Promise<boolean> {
+    const lost = this.#link;
+    for (let wait = REDIAL_WAIT_MIN_MS; !this.#over; wait = Math.min(wait * 2, REDIAL_WAIT_MAX_MS)) {
+      await pause(wait * Math.random(), this.#stop.signal);
+      if (this.#over) return false;
+      const dialled = await this.#parts.dialLink({});
+      if (dialled.ok && (await this.#during(this.#adopt(dialled.value)))) return true;
+      const final = !dialled.ok && dialled.refusal.reason !== "nats_unavailable";
+      if (final || this.#parts.clock() >= lost.expiresAt) this.#finish("closed");
+    }
+    return false;
+  }
+
+  #during(change: Promise<boolean>): Promise<boolean> {
+    this.#change = change;
+    return change;
+  }
+
+  async #adopt(link: Link): Promise<boolean> {
+    if (this.#over) {
+      await link.close();
+      return false;
+    }
+    for (const subscription of this.#subscriptions) subscription.attach(link);
+    this.#link = link;
+    return link.settled();
+  }
+
+  /** Make before break. @returns false when the old link stays */
+  async #renew(leaving: boolean): Promise<boolean> {
+    const old = this.#link;
+    if (!leaving && !this.#wouldGain(old)) return true;
+    const dialled = await this.#parts.dialLink(leaving ? { last: old.server } : { first: old.server });
+    if (!dialled.ok) return false;
+    const next = dialled.value;
+    if (this.#over || !old.alive) return this.#during(this.#adopt(next));
+    return this.#during(this.#handOver(old, next));
+  }
+
+  #wouldGain(old: Link): boolean {
+    const expiry = this.#parts.nextExpiry();
+    return expiry.ok && expiry.value >= old.expiresAt + 1;
+  }
+
+  async #handOver(old: Link, next: Link): Promise<boolean> {
+    const settleMs = next.serverId === old.serverId ? 0 : OTHER_SERVER_SETTLE_MS;
+    const carried = [...this.#subscriptions];
+    for (const subscription of carried) subscription.join(next);
+    if (!(await next.settled())) {
+      for (const subscription of carried) subscription.unjoin();
+      await next.close();
+      return false;
+    }
+    if (settleMs > 0) await pause(settleMs, this.#stop.signal);
+
+    for (const subscription of carried) subscription.leave();
+    this.#keptBack = [];
+    this.#keptBackBytes = 0;
+    await old.ping();
+    this.#link = next;
+    for (const subscription of carried) subscription.settle();
+    const kept = this.#keptBack;
+    this.#keptBack = undefined;
+    for (const publish of kept) publish();
+    this.#retire(old);
+
+    await next.ping();
+    if (settleMs > 0) await pause(settleMs, this.#stop.signal);
+    for (const subscription of carried) subscription.forget();
+    return true;
+  }
+
+  #retire(old: Link): void {
+    const retired = old.retire(RETIRE_WITHIN_MS).finally(() => this.#retiring.delete(retired));
+    this.#retiring.add(retired);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
+}

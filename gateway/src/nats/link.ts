@@ -1,0 +1,325 @@
+import { randomBytes } from "node:crypto";
+import {
+  type Msg,
+  type MsgHdrs,
+  MsgImpl,
+  type NatsConnection,
+  type Subscription as NatsSubscription,
+  errors as natsErrors,
+} from "@nats-io/transport-node";
+import { allowed, type Outcome, refused } from "../refusal.ts";
+import type { EpochSeconds } from "../time.ts";
+import type { Confirmation, InboundMessage, OutboundMessage } from "./connection.ts";
+import { encodeHeaders, faultOfSubject, parseHeaders } from "./headers.ts";
+import { deniedOf } from "./server-error.ts";
+
+/** What has been written and not been confirmed by a PONG, at most; beyond, the server or the way is too slow. */
+const UNCONFIRMED_BYTES_MAX = 8 * 1024 * 1024;
+/** Asks for a PONG on its own account when nobody else does, so that the count above comes down. */
+const UNCONFIRMED_BYTES_ASK = 1024 * 1024;
+const REQUESTS_IN_FLIGHT_MAX = 1_000;
+/** Longest wait for a PONG before the connection counts as dead. */
+const PONG_TIMEOUT_MS = 5_000;
+
+/** Receives one message of one link's subscription, or learns that nats-server refused it. */
+export interface LinkReader {
+  readonly take: (message: InboundMessage) => void;
+  readonly refused: () => void;
+}
+
+/** Leaves a subscription: what nats-server sent before it took notice is still delivered. */
+export type Leave = () => void;
+
+/**
+ * One connection to one server under one credential: it dies once and is never repaired. All that outlives it
+ * (renewal, reconnecting) is its owner's.
+ */
+export class Link {
+  /** When nats-server will end it. */
+  readonly expiresAt: EpochSeconds;
+  readonly serverId: string;
+  /** `host:port` as configured. */
+  readonly server: string;
+  readonly payloadBytesMax: number;
+  /** Fulfils when it is dead, whatever killed it. */
+  readonly closed: Promise<void>;
+  /** Fulfils when its server announces that it will leave, or never. */
+  readonly lameDuck: Promise<void>;
+  readonly #connection: NatsConnection;
+  readonly #inbox: string;
+  readonly #requests = new Map<string, PendingRequest>();
+  readonly #batches = new Set<ConfirmBatch>();
+  readonly #pings = new Set<(pong: boolean) => void>();
+  #gathering: ConfirmBatch | undefined;
+  #answers: NatsSubscription | undefined;
+  #alive = true;
+  #bytesWritten = 0;
+  #bytesConfirmed = 0;
+  #faults = 0;
+  #whenIdle: (() => void) | undefined;
+
+  constructor(connection: NatsConnection, inboxPrefix: string, expiresAt: EpochSeconds) {
+    this.#connection = connection;
+    this.#inbox = `${inboxPrefix}.${randomBytes(9).toString("base64url")}.`;
+    this.expiresAt = expiresAt;
+    this.serverId = connection.info?.server_id ?? "";
+    this.server = connection.getServer();
+    this.payloadBytesMax = connection.info?.max_payload ?? 0;
+    const lameDuck = Promise.withResolvers<void>();
+    this.lameDuck = lameDuck.promise;
+    this.closed = this.#watch(lameDuck.resolve);
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  get requestsInFlight(): number {
+    return this.#requests.size;
+  }
+
+  /** Judges without sending. @returns the encoded header block */
+  judge(message: OutboundMessage): Outcome<Uint8Array> {
+    if (!this.#alive) return unavailable("not connected");
+    const fault = faultOfSubject(message.subject);
+    if (fault !== undefined)
+      return refused({ reason: "subject_invalid", subject: message.subject.slice(0, 256), why: fault });
+    const encoded = encodeHeaders(message.headers);
+    if (!encoded.ok) return encoded;
+    const bytes = encoded.value.length + message.payload.length;
+    if (bytes > this.payloadBytesMax)
+      return refused({ reason: "payload_too_large", bytes, bytesMax: this.payloadBytesMax });
+    return this.#unconfirmedBytes + bytes > UNCONFIRMED_BYTES_MAX ? unavailable("backpressure") : encoded;
+  }
+
+  publish(message: OutboundMessage, reply?: string): Outcome<void> {
+    const judged = this.judge(message);
+    if (!judged.ok) return judged;
+    try {
+      this.#connection.publish(message.subject, message.payload, {
+        headers: asHeaders(judged.value),
+        ...(reply !== undefined && { reply }),
+      });
+    } catch (error) {
+      return unavailable(error instanceof Error ? error.message : String(error));
+    }
+    this.#bytesWritten += judged.value.length + message.payload.length;
+    if (this.#unconfirmedBytes > UNCONFIRMED_BYTES_ASK && this.#pings.size === 0) void this.ping();
+    return SENT;
+  }
+
+  get #unconfirmedBytes(): number {
+    return this.#bytesWritten - this.#bytesConfirmed;
+  }
+
+  /** Waits until nats-server has processed everything written before; false when the connection died first. */
+  ping(): Promise<boolean> {
+    if (!this.#alive) return Promise.resolve(false);
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const written = this.#bytesWritten;
+    const timer = setTimeout(() => void this.#connection.close().catch(ignore), PONG_TIMEOUT_MS);
+    timer.unref();
+    const settle = (pong: boolean): void => {
+      if (!this.#pings.delete(settle)) return;
+      clearTimeout(timer);
+      if (pong) this.#bytesConfirmed = Math.max(this.#bytesConfirmed, written);
+      resolve(pong);
+    };
+    this.#pings.add(settle);
+    this.#connection.flush().then(
+      () => settle(true),
+      () => settle(false),
+    );
+    return promise;
+  }
+
+  /** As `ping`, and every error that nats-server sent before has been noticed. */
+  async settled(): Promise<boolean> {
+    const pong = await this.ping();
+    // nats-core hands errors over a few microtasks after reading them, a PONG sooner: one turn puts them in order.
+    await new Promise((resolve) => setImmediate(resolve));
+    return pong;
+  }
+
+  /** As `Connection.confirm`: one PING at the end of the turn for all that ask during it. */
+  confirm(subject: string): Promise<Confirmation> {
+    if (!this.#alive) return Promise.resolve("unknown");
+    if (!this.#gathering) {
+      const batch: ConfirmBatch = { refused: new Set(), waiting: [] };
+      this.#gathering = batch;
+      this.#batches.add(batch);
+      setImmediate(() => void this.#settleBatch(batch));
+    }
+    const { waiting } = this.#gathering;
+    return new Promise((resolve) => waiting.push({ subject, resolve }));
+  }
+
+  async #settleBatch(batch: ConfirmBatch): Promise<void> {
+    if (this.#gathering === batch) this.#gathering = undefined;
+    const pong = await this.settled();
+    this.#batches.delete(batch);
+    for (const { subject, resolve } of batch.waiting) {
+      if (batch.refused.has(subject)) resolve("refused");
+      else resolve(pong ? "received" : "unknown");
+    }
+  }
+
+  async request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>> {
+    if (this.#requests.size >= REQUESTS_IN_FLIGHT_MAX)
+      return refused({
+        reason: "capacity_exceeded",
+        what: "requests in flight",
+        max: REQUESTS_IN_FLIGHT_MAX,
+      });
+    this.#answers ??= this.#subscribeAnswers();
+    const token = randomBytes(12).toString("base64url");
+    const { promise, resolve } = Promise.withResolvers<Outcome<InboundMessage>>();
+    const timer = setTimeout(() => settle(refused({ reason: "timeout", timeoutMs })), timeoutMs);
+    const settle = (outcome: Outcome<InboundMessage>): void => {
+      clearTimeout(timer);
+      this.#requests.delete(token);
+      if (this.#requests.size === 0) this.#whenIdle?.();
+      resolve(outcome);
+    };
+    this.#requests.set(token, { subject: message.subject, settle });
+    const sent = this.publish(message, this.#inbox + token);
+    if (!sent.ok) settle(sent);
+    return promise;
+  }
+
+  /** nats-core's own multiplexer reads headers in a way a hostile answer can throw in: it ends the read loop. */
+  #subscribeAnswers(): NatsSubscription {
+    return this.#connection.subscribe(`${this.#inbox}*`, {
+      callback: (error, raw) => {
+        if (error) {
+          this.#answers = undefined;
+          for (const { settle } of this.#requests.values())
+            settle(unavailable("nats-server refused the inbox"));
+          return;
+        }
+        const received = receivedOf(raw);
+        const pending = this.#requests.get(received.message.subject.slice(this.#inbox.length));
+        if (!pending) return;
+        const unanswered = received.status === 503 && received.message.payload.length === 0;
+        pending.settle(
+          unanswered
+            ? refused({ reason: "no_responders", subject: pending.subject })
+            : allowed(received.message),
+        );
+      },
+    });
+  }
+
+  /** Subscribes without waiting; `ping()` afterwards tells whether nats-server has taken it. */
+  subscribe(subject: string, queue: string | undefined, reader: LinkReader): Leave {
+    const subscription = this.#connection.subscribe(subject, {
+      ...(queue !== undefined && { queue }),
+      callback: (error, raw) => {
+        if (error) reader.refused();
+        else reader.take(receivedOf(raw).message);
+      },
+    });
+    return () => {
+      // `unsubscribe` would throw away what is on its way; `drain` keeps delivering until the PONG.
+      if (!subscription.isClosed() && this.#alive) subscription.drain().catch(ignore);
+    };
+  }
+
+  /** Grows by one with every error of nats-server that names no subject (`maximum subscriptions exceeded`). */
+  get faults(): number {
+    return this.#faults;
+  }
+
+  /** Closes once the last request in flight is answered, after `withinMs` at the latest. */
+  async retire(withinMs: number): Promise<void> {
+    if (this.#requests.size > 0 && this.#alive) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, withinMs);
+      timer.unref();
+      this.#whenIdle = resolve;
+      await Promise.race([promise, this.closed]);
+      clearTimeout(timer);
+    }
+    await this.close();
+  }
+
+  /** Lets what was published reach the server, then closes. */
+  async close(): Promise<void> {
+    await this.ping();
+    await this.#connection.close().catch(ignore);
+  }
+
+  async #watch(lameDuck: () => void): Promise<void> {
+    const ended = this.#connection.closed();
+    for await (const status of this.#connection.status()) {
+      if (status.type === "error") this.#takeError(status.error);
+      else if (status.type === "ldm") lameDuck();
+      else if (status.type === "disconnect") this.#die();
+    }
+    await ended;
+    this.#die();
+  }
+
+  /**
+   * Permissions do not change while a connection lives, so an error for a subject answers every waiting
+   * confirmation of that subject, whichever of its messages provoked it.
+   */
+  #takeError(error: Error): void {
+    if (!(error instanceof natsErrors.PermissionViolationError)) {
+      this.#faults += 1;
+      return;
+    }
+    const denied = deniedOf(error.message);
+    if (denied?.operation !== "publish") return;
+    for (const batch of this.#batches) batch.refused.add(denied.subject);
+    for (const { subject, settle } of this.#requests.values())
+      if (subject === denied.subject) settle(unavailable("nats-server refused what the grant allows"));
+  }
+
+  #die(): void {
+    if (!this.#alive) return;
+    this.#alive = false;
+    for (const settle of this.#pings) settle(false);
+    for (const { settle } of this.#requests.values()) settle(unavailable("the connection was lost"));
+    this.#whenIdle?.();
+  }
+}
+
+const SENT = allowed<void>(undefined);
+
+interface PendingRequest {
+  readonly subject: string;
+  readonly settle: (outcome: Outcome<InboundMessage>) => void;
+}
+
+interface ConfirmBatch {
+  readonly refused: Set<string>;
+  readonly waiting: { readonly subject: string; readonly resolve: (confirmation: Confirmation) => void }[];
+}
+
+function unavailable(why: string): {
+  readonly ok: false;
+  readonly refusal: { reason: "nats_unavailable"; why: string };
+} {
+  return { ok: false, refusal: { reason: "nats_unavailable", why } };
+}
+
+/** nats-core asks the headers of a message only for their encoding. */
+function asHeaders(block: Uint8Array): MsgHdrs {
+  return { encode: () => block } as unknown as MsgHdrs;
+}
+
+function receivedOf(raw: Msg): { readonly status?: number; readonly message: InboundMessage } {
+  const { status, headers } = raw instanceof MsgImpl ? rawHeadersOf(raw) : { status: undefined, headers: [] };
+  const reply = raw.reply;
+  const message = { subject: raw.subject, payload: raw.data, headers, ...(reply && { reply }) };
+  return status === undefined ? { message } : { status, message };
+}
+
+/** Never `raw.headers`: nats-core's parser throws on a header name it does not like, and that ends its read loop. */
+function rawHeadersOf(raw: MsgImpl): ReturnType<typeof parseHeaders> {
+  const bytes = raw._msg.hdr;
+  return bytes > 0 ? parseHeaders(raw._rdata.subarray(0, bytes)) : { headers: [] };
+}
+
+function ignore(): void {}

@@ -1,0 +1,110 @@
+import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
+import type { EpochSeconds } from "../time.ts";
+import { checkAmbient } from "./ambient.ts";
+import type { VerifyBearer } from "./bearer.ts";
+import type { Identity, Presented, Proof } from "./identity.ts";
+import type { NotBeforeKey, SessionStore } from "./session.ts";
+import type { VerifySession } from "./session-proof.ts";
+
+export type Identify = (
+  presented: Presented,
+  now: EpochSeconds,
+) => Outcome<Identity> | Promise<Outcome<Identity>>;
+
+/**
+ * Makes the one judge of who a caller is. Every proof in a request must hold: one that fails refuses the request,
+ * whatever else is presented. An ambient proof is first of all asked whether it counts in this request; and
+ * whether a user has signed out since is asked every time, of remembered tokens too.
+ *
+ * Answers at once for a bearer token it has verified before.
+ *
+ * @returns the Identity; every arm of `ProofRefusal`. Never rejects: a check that cannot be made refuses.
+ */
+export function createIdentify({
+  verifyBearer,
+  verifySession,
+  notBefore,
+  origins,
+}: {
+  readonly verifyBearer: VerifyBearer;
+  /** Absent when nobody signs in: cookies are refused as unknown sessions. */
+  readonly verifySession?: VerifySession;
+  readonly notBefore: SessionStore["notBefore"];
+  /** Serialized origins whose pages may use ambient proofs; the gateway's own is not added. */
+  readonly origins: readonly string[];
+}): Identify {
+  const allowedOrigins: ReadonlySet<string> = new Set(origins);
+
+  function verify(proof: Proof, now: EpochSeconds): Outcome<Identity> | Promise<Outcome<Identity>> {
+    if (proof.kind === "bearer") return verifyBearer(proof.token, now);
+    return verifySession ? verifySession(proof.id, now) : refused({ reason: "session_unknown" });
+  }
+
+  function judge(proof: Proof, now: EpochSeconds): Outcome<Identity> | Promise<Outcome<Identity>> {
+    try {
+      const answer = verify(proof, now);
+      if (!(answer instanceof Promise)) return unlessRevoked(answer, notBefore);
+      return answer.then((identity) => unlessRevoked(identity, notBefore)).catch(unavailable);
+    } catch (error) {
+      return unavailable(error);
+    }
+  }
+
+  return function identify(presented, now) {
+    const [first, ...rest] = presented.proofs;
+    if (!first) return refused({ reason: "proof_missing" });
+    if (presented.proofs.some((proof) => proof.kind === "session")) {
+      const counts = checkAmbient(presented, allowedOrigins);
+      if (!counts.ok) return counts;
+    }
+    if (rest.length === 0) return judge(first, now);
+    return Promise.all(presented.proofs.map((proof) => judge(proof, now))).then(unite);
+  };
+}
+
+/**
+ * Of several proofs of one user the bearer counts, because the caller put it there on purpose, while the browser
+ * attaches the cookie to whatever it sends. Who is two users is nobody.
+ */
+function unite(outcomes: readonly Outcome<Identity>[]): Outcome<Identity> {
+  const identities: Identity[] = [];
+  for (const outcome of outcomes) {
+    if (!outcome.ok) return outcome;
+    identities.push(outcome.value);
+  }
+  const users = [...new Set(identities.map(({ user }) => user))];
+  if (users.length > 1) return refused({ reason: "proof_ambiguous", users });
+  const counting = identities.find(({ proof }) => proof.kind === "bearer") ?? identities[0];
+  return counting ? allowed(counting) : refused({ reason: "proof_missing" });
+}
+
+/**
+ * Refuses a proof made at or before the moment its user, its session or its actor was signed out.
+ */
+function unlessRevoked(outcome: Outcome<Identity>, notBefore: SessionStore["notBefore"]): Outcome<Identity> {
+  if (!outcome.ok) return outcome;
+  const identity = outcome.value;
+  const refusal =
+    revokedBy(identity, { user: identity.user }, notBefore) ??
+    (identity.actor && revokedBy(identity, { user: identity.actor.user }, notBefore)) ??
+    (identity.proof.kind === "session"
+      ? revokedBy(identity, { session: identity.proof.hash }, notBefore)
+      : undefined);
+  return refusal ? refused(refusal) : outcome;
+}
+
+function revokedBy(
+  { provedAt }: Identity,
+  key: NotBeforeKey,
+  notBeforeOf: SessionStore["notBefore"],
+): Refusal | undefined {
+  const notBefore = notBeforeOf(key);
+  return notBefore !== undefined && provedAt <= notBefore
+    ? { reason: "proof_revoked", notBefore, provedAt }
+    : undefined;
+}
+
+function unavailable(error: unknown): Outcome<never> {
+  const why = error instanceof Error ? error.message : String(error);
+  return refused({ reason: "check_unavailable", check: "sessions and sign-outs", why });
+}

@@ -1,0 +1,110 @@
+import { hash } from "node:crypto";
+import { allowed, type Outcome, refused } from "../refusal.ts";
+import type { EpochSeconds } from "../time.ts";
+import type { Identity } from "./identity.ts";
+import type { Session, SessionStore } from "./session.ts";
+
+/** Seconds between two marks of use, so that reading does not become writing. */
+const TOUCH_SECONDS = 60;
+
+export type VerifySession = (id: string, now: EpochSeconds) => Promise<Outcome<Identity>>;
+
+/**
+ * Asks the provider again about a session whose time for that has come.
+ *
+ * @param id  the cookie's value, without which the refresh token cannot be opened
+ */
+export type RenewSession = (session: Session, id: string, now: EpochSeconds) => Promise<Outcome<Session>>;
+
+/** What a session's cookie is known by: in the store, in leases, in records. base64url SHA-256, 43 characters. */
+export function sessionHashOf(id: string): string {
+  return hash("sha256", id, "base64url");
+}
+
+/**
+ * The name under which a provider's session is signed out before we know which of ours it is: a not-before's key
+ * like a session's own hash.
+ *
+ * @param issuer  its name in the configuration
+ * @param sid     the provider's `sid`
+ */
+export function upstreamSessionHashOf(issuer: string, sid: string): string {
+  return hash("sha256", JSON.stringify(["upstream-session", issuer, sid]), "base64url");
+}
+
+/**
+ * Makes the verifier of session cookies.
+ *
+ * @returns `session_unknown`, `session_idle`, `proof_expired` at the absolute limit, `proof_revoked` when the
+ *   provider's session was signed out or its refresh refused, `check_unavailable` when the provider has not
+ *   answered for too long. Rejects when the store does.
+ */
+export function createVerifySession({
+  sessions,
+  renew,
+  idleSeconds,
+  graceSeconds,
+}: {
+  readonly sessions: SessionStore;
+  /** Called when `refreshAt` has passed. */
+  readonly renew: RenewSession;
+  /** Without a request for so long a session ends: 60 to 86,400 s. */
+  readonly idleSeconds: number;
+  /** How long after `refreshAt` a session goes on while the provider does not answer: 0 to 86,400 s. */
+  readonly graceSeconds: number;
+}): VerifySession {
+  /** One Identity for each state of a session, so that what is cached by identity stays cached. */
+  const identities = new WeakMap<Session, Outcome<Identity>>();
+  const touching = new Set<string>();
+
+  function touch(session: Session, now: EpochSeconds): void {
+    if (now < session.lastSeenAt + TOUCH_SECONDS || touching.has(session.hash)) return;
+    touching.add(session.hash);
+    // The request does not wait. If the mark is lost the session idles out sooner, which is the safe side.
+    sessions
+      .update({ ...session, lastSeenAt: now }, session)
+      .catch(() => false)
+      .finally(() => touching.delete(session.hash));
+  }
+
+  return async function verifySession(id, now) {
+    const session = await sessions.get(sessionHashOf(id));
+    if (!session) return refused({ reason: "session_unknown" });
+    if (now >= session.endsAt) return refused({ reason: "proof_expired", expiredAt: session.endsAt, now });
+    const idleSince = session.lastSeenAt;
+    if (now >= idleSince + idleSeconds) return refused({ reason: "session_idle", idleSince, now });
+    const revoked = revokedUpstream(session, sessions);
+    if (revoked) return revoked;
+    const due = session.refreshAt !== undefined && now >= session.refreshAt;
+    const current = due ? await renew(session, id, now) : allowed(session);
+    if (!current.ok) return current;
+    if (current.value === session) touch(session, now);
+    const known = identities.get(current.value);
+    if (known) return known;
+    const identity = allowed(identityOf(current.value, graceSeconds));
+    identities.set(current.value, identity);
+    return identity;
+  };
+}
+
+function revokedUpstream(session: Session, sessions: SessionStore): Outcome<never> | undefined {
+  if (session.upstreamSid === undefined) return undefined;
+  const key = upstreamSessionHashOf(session.identity.issuer, session.upstreamSid);
+  const notBefore = sessions.notBefore({ session: key });
+  if (notBefore === undefined || session.signedInAt > notBefore) return undefined;
+  return refused({ reason: "proof_revoked", notBefore, provedAt: session.signedInAt });
+}
+
+/**
+ * Where the provider's word must be renewed, nothing made from it outlives that word and the grace: a stream that
+ * never asks again ends then too, and its client comes back with a request that renews it.
+ */
+function identityOf(session: Session, graceSeconds: number): Identity {
+  const renewBy =
+    session.refreshAt === undefined ? Number.POSITIVE_INFINITY : session.refreshAt + graceSeconds;
+  return {
+    ...session.identity,
+    proof: { kind: "session", hash: session.hash },
+    expiresAt: Math.min(session.endsAt, renewBy),
+  };
+}

@@ -99,7 +99,7 @@ tls {
 function jetStream({ storeDir }: ServerOptions): string {
   return `# Sessions, keys and the audit stream live here, in the account CONTROL: back it up, encrypt the disk.
 jetstream {
-  store_dir: ${quote(`${storeDir}/jetstream`)}
+  store_dir: ${quote(storeDir)}
 }
 `;
 }

@@ -204,6 +204,8 @@ export interface StartNatsServerOptions {
   readonly folder?: string;
   /** Default: `findNatsServer()`. */
   readonly executable?: string;
+  /** In a process group of its own, so that Ctrl-C reaches only us and we end things in order. */
+  readonly apart?: boolean;
 }
 
 /** A running nats-server. */
@@ -230,6 +232,7 @@ export async function startNatsServer({
   port = -1,
   folder,
   executable,
+  apart = false,
 }: StartNatsServerOptions): Promise<NatsServer> {
   const program = executable ?? (await findNatsServer());
   const home = folder ?? (await mkdtemp(join(tmpdir(), "countersign-nats-")));
@@ -237,7 +240,9 @@ export async function startNatsServer({
   await writeFile(configFile, config, { mode: 0o600 });
   // Flags win over the file, so that no test listens on all interfaces by oversight.
   const args = ["--config", configFile, "--addr", "127.0.0.1", "--port", String(port)];
-  const child = spawn(program, args, { cwd: home, stdio: ["ignore", "ignore", "pipe"] });
+  // On Windows an own group would open a console window.
+  const detached = apart && process.platform !== "win32";
+  const child = spawn(program, args, { cwd: home, stdio: ["ignore", "ignore", "pipe"], detached });
   const killWithUs = (): void => void child.kill("SIGKILL");
   process.once("exit", killWithUs);
 

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { GatewayError } from "../errors.ts";
+import { openControl } from "./control.ts";
+import { createDial } from "./dial.ts";
+import { startCluster, type TestCluster } from "./testing/cluster.ts";
+
+let cluster: TestCluster;
+before(async () => {
+  cluster = await startCluster();
+});
+after(() => cluster.close());
+
+function optionsOf({ keys, dial }: TestCluster) {
+  return {
+    dial,
+    user: keys.control,
+    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
+    instance: "one",
+    replicas: 1 as const,
+    proofLifeSecondsMax: 3_600,
+    auditSeconds: 86_400,
+  };
+}
+
+test("openControl() creates the streams once and mends their settings", async () => {
+  const options = optionsOf(cluster);
+  const first = await openControl(options);
+  const info = await first.manager.streams.info("KV_not-before");
+  assert.equal(info.config.max_age, 7_200e9);
+  assert.equal(first.unready(), undefined);
+  await first.close();
+  const second = await openControl({ ...options, proofLifeSecondsMax: 7_200 });
+  assert.equal((await second.manager.streams.info("KV_not-before")).config.max_age, 10_800e9);
+  await second.close();
+});
+
+test("openControl() gives up in time when no server answers", async () => {
+  const dial = createDial({ servers: ["nats://127.0.0.1:1"] });
+  const started = Date.now();
+  await assert.rejects(
+    openControl({ ...optionsOf(cluster), dial, startTimeoutMs: 600 }),
+    (error) => error instanceof GatewayError && error.code === "NATS_UNREACHABLE",
+  );
+  assert.ok(Date.now() - started < 3_000);
+});
+
+test("openControl() is refused without the trusted proxy's signature", async () => {
+  const { proxyKey: _, ...stolen } = optionsOf(cluster);
+  await assert.rejects(
+    openControl({ ...stolen, startTimeoutMs: 0 }),
+    (error) => error instanceof GatewayError && /authorization violation/i.test(error.message),
+  );
+});
+
+test("unready() tells of a lost connection until NATS is back", async () => {
+  const control = await openControl(optionsOf(cluster));
+  const states: (string | undefined)[] = [];
+  const back = Promise.withResolvers<void>();
+  control.onChange((unready) => {
+    states.push(unready);
+    if (unready === undefined) back.resolve();
+  });
+  await cluster.restart();
+  await back.promise;
+  assert.deepEqual(states, ["the connection to CONTROL is lost", undefined]);
+  await control.close();
+});

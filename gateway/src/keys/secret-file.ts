@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { constants, type FileHandle, open, rename, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { constants, type FileHandle, open, readdir, rename, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { GatewayError } from "../errors.ts";
 
 /**
@@ -67,6 +67,15 @@ export async function replaceSecretFile(path: string, text: string): Promise<voi
     throw error;
   }
   await syncDirectory(dirname(path));
+}
+
+/** Removes what `replaceSecretFile` left behind when the process was killed: unfinished copies hold keys too. */
+export async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(path);
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names) {
+    if (name.startsWith(`${basename(path)}.`) && name.endsWith(".new")) await unlink(join(folder, name));
+  }
 }
 
 /** The one wording for keys that cannot be used: what was attempted, what was found, what to do. */

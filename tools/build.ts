@@ -1,0 +1,85 @@
+// npm run build: dist/countersign (one file, no dependencies) and dist/seal (plain JavaScript with its types).
+import { execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+/** What each package takes along from the root. */
+const TEXTS = ["LICENSE", "README.md"];
+/** The oldest Node that production may run. */
+const TARGET = "node22";
+
+const dist = resolve(process.argv[2] ?? join(ROOT, "dist"));
+await buildCountersign(join(dist, "countersign"));
+buildSeal(join(dist, "seal"));
+console.log(`Built ${join(dist, "countersign")} and ${join(dist, "seal")}`);
+
+async function buildCountersign(folder: string): Promise<void> {
+  begin(folder);
+  const outfile = join(folder, "countersign.js");
+  await build({
+    entryPoints: [join(ROOT, "gateway", "src", "main.ts")],
+    outfile,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: TARGET,
+    // Packages in CommonJS call require() for Node's own modules, which an ES module does not have.
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module";\nconst require = __createRequire(import.meta.url);',
+    },
+    legalComments: "external",
+    logLevel: "warning",
+  });
+  chmodSync(outfile, 0o755);
+  writeManifest(folder, "gateway", { bin: { countersign: "countersign.js" } });
+}
+
+function buildSeal(folder: string): void {
+  begin(folder);
+  const config = join(mkdtempSync(join(folder, "build-")), "tsconfig.json");
+  const settings = {
+    extends: join(ROOT, "tsconfig.json"),
+    compilerOptions: {
+      noEmit: false,
+      outDir: folder,
+      rootDir: join(ROOT, "seal", "src"),
+      typeRoots: [join(ROOT, "node_modules", "@types")],
+      rewriteRelativeImportExtensions: true,
+    },
+    include: [join(ROOT, "seal", "src")],
+    exclude: [join(ROOT, "seal", "src", "**", "*.test.ts"), join(ROOT, "seal", "src", "testing")],
+  };
+  writeFileSync(config, JSON.stringify(settings));
+  // node_modules/.bin holds a shell script on Unix and a .cmd on Windows; the package's own file runs on both.
+  const typescript = createRequire(import.meta.url).resolve("typescript/package.json");
+  execFileSync(process.execPath, [join(dirname(typescript), "bin", "tsc"), "--project", config], {
+    stdio: "inherit",
+  });
+  rmSync(dirname(config), { recursive: true });
+  writeManifest(folder, "seal", { exports: { ".": { types: "./index.d.ts", default: "./index.js" } } });
+}
+
+function begin(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const name of TEXTS) copyFileSync(join(ROOT, name), join(folder, name));
+}
+
+function writeManifest(folder: string, workspace: string, entry: object): void {
+  const manifest = JSON.parse(readFileSync(join(ROOT, workspace, "package.json"), "utf8"));
+  const { name, version, license, type, description, engines } = manifest;
+  const published = { name, version, license, type, description, engines, ...entry };
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
+}

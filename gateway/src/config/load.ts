@@ -1,0 +1,79 @@
+import { open } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { LineCounter, parseDocument } from "yaml";
+import { GatewayError } from "../errors.ts";
+import type { Config } from "./config.ts";
+import { fallbackText, type Mistake, mistakesOfSchema, mistakesOfYaml, tooDeep } from "./mistakes.ts";
+import { configSchema } from "./schema.ts";
+
+/** A thousand times a long one. */
+const FILE_BYTES_MAX = 1_048_576;
+
+export type ParsedConfig =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+
+/**
+ * Parses a configuration file. Reports every mistake at once.
+ *
+ * @param options.file   where the text comes from: for messages, and relative paths start at its folder
+ * @param options.env    for `{ env: NAME }`; default the process's own
+ * @param options.probe  reads every secret and certificate once, and reports those it cannot; default false
+ */
+export function parseConfig(
+  text: string,
+  options: {
+    readonly file: string;
+    readonly env?: Readonly<Record<string, string | undefined>>;
+    readonly probe?: boolean;
+  },
+): ParsedConfig {
+  const { env = process.env, probe = false } = options;
+  const file = resolve(options.file);
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const place = { file: options.file, document, lines };
+  if (document.errors.length > 0) return { ok: false, mistakes: mistakesOfYaml(place) };
+  let value: unknown;
+  try {
+    value = document.toJS();
+  } catch {
+    // An alias bomb, or nesting that no configuration has.
+    return { ok: false, mistakes: [tooDeep(place)] };
+  }
+  const parsed = configSchema({ base: dirname(file), env, probe }).safeParse(value, { error: fallbackText });
+  return parsed.success
+    ? { ok: true, config: { file, ...parsed.data } }
+    : { ok: false, mistakes: mistakesOfSchema(parsed.error.issues, place) };
+}
+
+/**
+ * Loads the configuration, and reads every secret and certificate it names once.
+ *
+ * @throws GatewayError CONFIG_INVALID, with every mistake on a line of its own: `file:line:column: what`
+ */
+export async function loadConfig(path: string): Promise<Config> {
+  const parsed = parseConfig(await readBounded(path), { file: path, probe: true });
+  if (parsed.ok) return parsed.config;
+  const list = parsed.mistakes.map(formatMistake).join("\n");
+  const count = parsed.mistakes.length === 1 ? "1 mistake" : `${parsed.mistakes.length} mistakes`;
+  throw new GatewayError("CONFIG_INVALID", `Cannot use the configuration "${path}": ${count}\n${list}`);
+}
+
+export function formatMistake({ file, line, column, text }: Mistake): string {
+  return `${file}:${line}:${column}: ${text}`;
+}
+
+async function readBounded(path: string): Promise<string> {
+  try {
+    await using file = await open(path, "r");
+    const { size } = await file.stat();
+    if (size > FILE_BYTES_MAX) throw new Error(`more than ${FILE_BYTES_MAX} bytes`);
+    return await file.readFile("utf8");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unknown error";
+    throw new GatewayError("CONFIG_INVALID", `Cannot read the configuration "${path}": ${why}`, {
+      cause: error,
+    });
+  }
+}

@@ -18,7 +18,7 @@ export interface Jws {
   readonly signature: Buffer;
 }
 
-const HEADER_BOUNDS = { bytesMax: 256, depthMax: 1 };
+const HEADER_BOUNDS = { bytesMax: 1_024, depthMax: 4 };
 
 /** @returns a compact JWS (RFC 7515 §3.1) */
 export function makeJws(

@@ -4,6 +4,7 @@ import type { EpochSeconds } from "../time.ts";
 import type { Identity } from "./identity.ts";
 import type { Issuer, Issuers } from "./issuer.ts";
 import { type Jws, parseJws } from "./jws.ts";
+import { TOKEN_BYTES_CEILING } from "./present.ts";
 import {
   checkAccessToken,
   checkAudience,
@@ -63,6 +64,10 @@ export function createVerifyBearer({
   }
 
   return function verifyBearer(token, now) {
+    // Not every way in is a header that was bounded already.
+    if (token.length > TOKEN_BYTES_CEILING) {
+      return refused({ reason: "proof_malformed", why: "a token over the size limit" });
+    }
     const tokenHash = hash("sha256", token, "base64url");
     const known = remembered.get(tokenHash);
     if (known) {

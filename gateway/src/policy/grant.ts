@@ -17,16 +17,30 @@ export interface Grant {
   /** Lines with their templates filled in, one entry per resulting subject. */
   readonly may: readonly GrantLine[];
   readonly never: readonly GrantLine[];
+  /** Lines that the roles have and the Grant has not, because nats-server could not be told them exactly. */
+  readonly withheld?: readonly Withheld[];
   readonly limits: Limits;
   /** The earliest `until` of the roles given, after which it must be compiled anew. */
   readonly until?: EpochSeconds;
+}
+
+/** A line that grants nothing, and the lines it does not go together with. */
+export interface Withheld {
+  readonly line: GrantLine;
+  readonly why: /** A `never` overlaps what is read: reading filters by pattern, and a pattern cannot have holes. */
+    | "never_overlaps"
+    /** `subscribe` with and without a queue on overlapping but different patterns. */
+    | "queue_conflict"
+    /** nats-server reads a final `*` as `>`, and another line reaches below it; or a `never` cuts a hole with wildcards. */
+    | "direct_too_wide";
+  readonly because: readonly RuleRef[];
 }
 
 export interface GrantLine {
   readonly verb: string;
   /** A NATS subject pattern with `*` and `>`; empty for verbs without a subject. */
   readonly pattern: string;
-  /** The queue a `subscribe … queue Q` line allows. */
+  /** The queue a `subscribe … queue Q` or `respond … queue Q` line allows. */
   readonly queue?: string;
   /** Stream, bucket, consumer names, way: what else the verb takes, as written. */
   readonly object?: Readonly<Record<string, string | readonly string[]>>;

@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Connection, InboundMessage } from "./connection.ts";
+import { createPool } from "./pool.ts";
+import {
+  identityDialOf,
+  startCluster,
+  type TestCluster,
+  testClock,
+  until,
+  userOf,
+} from "./testing/cluster.ts";
+
+let cluster: TestCluster;
+before(async () => {
+  cluster = await startCluster();
+});
+after(() => cluster.close());
+
+const RENEWALS = 10;
+const MESSAGES_MIN = 20_000;
+const textOf = ({ payload }: { readonly payload: Uint8Array }) => Buffer.from(payload).toString();
+
+/** A pool whose credentials last three seconds, and how often one was dialled with. */
+async function shortLived() {
+  const dial = identityDialOf(cluster);
+  let dials = 0;
+  const pool = createPool({
+    ...dial,
+    dialLink: (...args) => {
+      dials += 1;
+      return dial.dialLink(...args);
+    },
+    clock: testClock,
+    onFault: assert.ifError,
+  });
+  const { identity, grant } = userOf("ada", { credentialSeconds: 3 });
+  const outcome = await pool.connectionFor(identity, grant);
+  assert.ok(outcome.ok);
+  return { pool, connection: outcome.value, renewals: () => dials - 1 };
+}
+
+async function subscribed(connection: Connection, subject: string, queue?: string): Promise<string[]> {
+  const seen: string[] = [];
+  const opened = await connection.subscribe({
+    subject,
+    ...(queue !== undefined && { queue }),
+    onMessage: (message: InboundMessage) => seen.push(textOf(message)),
+    onEnd: (why) => seen.push(`ended: ${why}`),
+  });
+  assert.ok(opened.ok, JSON.stringify(opened));
+  return seen;
+}
+
+/** What one publisher sent, as it must arrive. */
+const numbered = (name: string, count: number) =>
+  Array.from({ length: count }, (_, index) => `${name} ${index}`);
+const by = (name: string, seen: readonly string[]) => seen.filter((text) => text.startsWith(`${name} `));
+
+test("renewal loses, doubles and reorders nothing, in, out, in queues and in requests", async () => {
+  const { pool, connection, renewals } = await shortLived();
+  const [north, south] = [await cluster.admin(), await cluster.admin()];
+  const everything = await subscribed(connection, "orders.>");
+  const overlapping = await subscribed(connection, "orders.north.*");
+  const work = await subscribed(connection, "orders.work", "workers");
+  south.subscribe("orders.work", {
+    queue: "workers",
+    callback: (_, message) => void work.push(message.string()),
+  });
+  const own: string[] = [];
+  south.subscribe("orders.own", { callback: (_, message) => void own.push(message.string()) });
+  south.subscribe("echo.slow", {
+    callback: (_, message) => void setTimeout(() => message.respond(message.data), 300),
+  });
+  await south.flush();
+
+  let rounds = 0;
+  const answers: Promise<boolean>[] = [];
+  while (renewals() < RENEWALS || rounds * 10 < MESSAGES_MIN) {
+    for (let index = 0; index < 5; index++) {
+      const sequence = rounds * 5 + index;
+      north.publish("orders.north.1", `north ${sequence}`);
+      south.publish("orders.south.1", `south ${sequence}`);
+      north.publish("orders.work", `work ${sequence}`);
+      const sent = connection.publish({
+        subject: "orders.own",
+        payload: Buffer.from(`own ${sequence}`),
+        headers: [],
+      });
+      assert.ok(sent.ok, JSON.stringify(sent));
+    }
+    if (rounds % 10 === 0) {
+      const request = { subject: "echo.slow", payload: Buffer.from(`ask ${rounds}`), headers: [] };
+      const expected = `ask ${rounds}`;
+      answers.push(
+        connection.request(request, 5_000).then((reply) => reply.ok && textOf(reply.value) === expected),
+      );
+    }
+    rounds += 1;
+    await delay(2);
+  }
+  const sent = rounds * 5;
+  await Promise.all([north.flush(), south.flush(), connection.confirm("orders.own")]);
+  await until(() => by("own", own).length >= sent && by("own", everything).length >= sent);
+  await delay(100);
+
+  assert.ok(renewals() >= RENEWALS && sent * 2 >= MESSAGES_MIN);
+  for (const name of ["north", "south", "own", "work"])
+    assert.deepEqual(by(name, everything), numbered(name, sent), name);
+  assert.deepEqual(overlapping, numbered("north", sent));
+  assert.deepEqual(own, numbered("own", sent));
+  assert.deepEqual(new Set(work), new Set(numbered("work", sent)));
+  assert.equal(work.length, sent);
+  assert.ok((await Promise.all(answers)).every(Boolean));
+  await pool.close();
+});
+
+test("a credential that cannot be renewed ends the subscriptions with closed, and the pool forgets the connection", async () => {
+  const pool = createPool({ ...identityDialOf(cluster), clock: testClock, onFault: assert.ifError });
+  const { identity, grant } = userOf("bob", { seconds: 2.5 });
+  const outcome = await pool.connectionFor(identity, grant);
+  assert.ok(outcome.ok);
+  const seen = await subscribed(outcome.value, "orders.>");
+  await until(() => seen.length > 0, 10_000);
+  assert.deepEqual(seen, ["ended: closed"]);
+  assert.equal(pool.size, 0);
+  assert.equal(outcome.value.publish({ subject: "orders.1", payload: Buffer.of(), headers: [] }).ok, false);
+  await pool.close();
+});

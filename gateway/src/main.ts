@@ -25,6 +25,7 @@ const io: CommandIo = {
   colours: process.stdout.isTTY === true && styleText("red", "x", { stream: process.stdout }) !== "x",
   env: process.env,
   cwd: process.cwd(),
+  clock: () => Date.now() / 1000,
   exit: (code) => {
     process.exitCode = code;
   },

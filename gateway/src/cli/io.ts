@@ -1,3 +1,5 @@
+import type { Clock } from "../time.ts";
+
 /** What a command may touch of the process it runs in, so that tests run commands without one. */
 export interface CommandIo {
   /** Answers: what a pipe receives. */
@@ -10,6 +12,7 @@ export interface CommandIo {
   readonly colours: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
+  readonly clock: Clock;
   /** Sets the exit code: one of `EXIT`. The command ends by returning. */
   readonly exit: (code: ExitCode) => void;
   /** Aborts on Ctrl-C and SIGTERM. */

@@ -100,7 +100,7 @@ const SYSTEM_LIMITS: AccountLimits = {
 const CONTROL_LIMITS: AccountLimits = { ...UNLIMITED, imports: 0, exports: 0, leaf: 0, mem_storage: 0 };
 
 /** What the gateway's user in CONTROL may do: its buckets, its streams, the audit subject, its own inbox. */
-const CONTROL_PERMISSIONS: { readonly pub: SubjectLists; readonly sub: SubjectLists } = {
+export const CONTROL_PERMISSIONS: { readonly pub: SubjectLists; readonly sub: SubjectLists } = {
   pub: { allow: ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "audit.>"] },
   sub: { allow: [`${GATEWAY_INBOX_PREFIX}.>`] },
 };

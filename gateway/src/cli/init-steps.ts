@@ -1,0 +1,82 @@
+import {
+  CONTROL_PERMISSIONS,
+  GATEWAY_INBOX_PREFIX,
+  type KeysManifest,
+  systemPermissionsOf,
+} from "../credentials/layout.ts";
+
+/** Folders and files as they are shown: relative to where the command runs. */
+export interface ShownPaths {
+  readonly keys: string;
+  readonly offline: string;
+  readonly config: string;
+  readonly policy: string;
+  readonly serverConfigs: readonly string[];
+}
+
+/** What is left to do after `countersign init`, one step a paragraph; commands stand indented. */
+export function nextSteps(manifest: KeysManifest, paths: ShownPaths): readonly string[] {
+  const gateway = `Name your identity provider in ${paths.config} and who may do what in ${paths.policy}, then:
+
+    countersign serve --check --config ${paths.config}
+    countersign serve --config ${paths.config}`;
+  if (manifest.kind === "hosted") return [...hostedSteps(manifest, paths), gateway];
+  return manifest.trust === undefined
+    ? [...existingSteps(manifest, paths), gateway]
+    : [...newClusterSteps(paths), gateway];
+}
+
+function newClusterSteps({ keys, offline, serverConfigs }: ShownPaths): readonly string[] {
+  return [
+    `Put ${offline}/ into a safe and delete it here: its keys make accounts, and no server needs them. Only
+core-admin.creds is for daily use: by whoever makes streams, and by services that do not come through the gateway.`,
+    `Start nats-server (2.12.8 or later) on each machine, in the folder that its paths are relative to:
+
+${serverConfigs.map((path) => `    nats-server --config ${path}`).join("\n")}`,
+    `Copy ${keys}/ to every instance of the gateway. Only the gateway's own user may read it.`,
+  ];
+}
+
+function existingSteps(manifest: KeysManifest, { keys, offline }: ShownPaths): readonly string[] {
+  const { account, signingKey, proxyKey } = manifest;
+  const { pub, sub } = systemPermissionsOf(account);
+  return [
+    `Add the account CONTROL, for the gateway's own state, and the gateway's signing key to the account
+${account}:
+
+    nsc import account --file ${offline}/control-account.jwt
+    nsc edit account --name NAME-OF-THE-ACCOUNT --sk ${signingKey}
+    nsc push --all`,
+    `Put ${offline}/ into a safe and delete it here: its key makes users of CONTROL, and no server needs it.`,
+    `Add to the configuration of every nats-server (2.12.8 or later), then: nats-server --signal reload
+
+    max_control_line: 1MB
+    proxies { trusted: [ { key: "${proxyKey}" } ] }`,
+    `So that the gateway can cut connections and check the version of every server, give it a user of the system
+account:
+
+    nsc add user --account SYS --name countersign --allow-pub '${list(pub.allow)}' --allow-sub '${list(sub.allow)}'
+    nsc generate creds --account SYS --name countersign --output-file ${keys}/system.creds`,
+  ];
+}
+
+function hostedSteps({ account, signingKey }: KeysManifest, { keys }: ShownPaths): readonly string[] {
+  const { pub, sub } = CONTROL_PERMISSIONS;
+  return [
+    `What is lost on a cluster whose configuration is not yours: it trusts no proxy of yours, so a credential stolen
+from the gateway works elsewhere until it expires; Grants of more than about 70 permissions are refused; nothing
+is known of servers that the gateway is not connected to.`,
+    `Have this signing key added to the account ${account}:
+
+    ${signingKey}`,
+    `Have a second account made, with JetStream and without exports, for the gateway's own state, and in it one user;
+save its credentials as ${keys}/control.creds, readable by the gateway alone:
+
+    may publish    ${list(pub.allow)}
+    may subscribe  ${list(sub.allow)}   (replies come to ${GATEWAY_INBOX_PREFIX})`,
+  ];
+}
+
+function list(subjects: readonly string[] | undefined): string {
+  return (subjects ?? []).join(",");
+}

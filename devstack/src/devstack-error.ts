@@ -2,3 +2,9 @@
 export class DevstackError extends Error {
   override readonly name = "DevstackError";
 }
+
+/** Ends a script: in words for what can be mended, with the stack for a fault of ours. */
+export function reportAndExit(error: unknown): never {
+  console.error(error instanceof DevstackError ? error.message : error);
+  process.exit(1);
+}

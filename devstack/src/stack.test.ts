@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
+import { loadConfig } from "countersign/config/load.ts";
 import { findFreePort, isPortFree } from "./ports.ts";
 import { startStack } from "./stack.ts";
 
@@ -22,7 +23,14 @@ describe("startStack() without a gateway", () => {
     assert.deepEqual(config.subjects, ["orders.>"]);
     const discovery = await fetch(`${stack.identityProvider.issuer}/.well-known/openid-configuration`);
     assert.equal(discovery.status, 200);
-    assert.match(await readFile(stack.configFile, "utf8"), new RegExp(`public-url: ${stack.gatewayUrl}`));
+    const { publicUrl, issuers, audit } = await loadConfig(stack.configFile);
+    assert.equal(publicUrl, stack.gatewayUrl);
+    assert.equal(issuers[0]?.url, stack.identityProvider.issuer);
+    assert.equal(issuers[0]?.client?.secret?.(), stack.identityProvider.gatewayClient.secret);
+    assert.deepEqual(
+      audit.map((target) => target.to === "file" && target.path),
+      [stack.auditFile],
+    );
 
     await stack.stop();
     await stack.stop();

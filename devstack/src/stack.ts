@@ -249,6 +249,7 @@ nats:
   keys: ${quote(join(files.stateDir, "nats"))}
 policy: ${quote(files.policyFile)}
 audit: [ { file: ${quote(auditFile)} } ]
+state: ${quote(join(files.stateDir, "gateway"))}
 demo: ${quote(DEMO_PAGE)}
 `;
 }

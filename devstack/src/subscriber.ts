@@ -23,11 +23,11 @@ export async function runSubscriber({
 
 async function lineOf(verify: Verifier, message: Msg): Promise<string> {
   try {
-    const { subject, sender, text } = await verify(message);
-    return `✓ ${subject}  ${sender.id} (${sender.user})  ${shown(text())}`;
+    const { subject, sender, payload } = await verify(message);
+    return `✓ ${subject}  ${shown(sender.id)} (${sender.user})  ${shown(new TextDecoder().decode(payload))}`;
   } catch (error) {
-    const why = error instanceof SealError ? error.code : "not UTF-8";
-    return `✗ ${shown(message.subject)}  refused: ${why}`;
+    if (error instanceof SealError) return `✗ ${shown(message.subject)}  refused: ${error.code}`;
+    throw error;
   }
 }
 

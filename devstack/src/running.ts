@@ -1,6 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { DevstackError } from "./devstack-error.ts";
 
 /** Where `npm start` keeps everything unless told otherwise. */
@@ -28,4 +29,13 @@ export async function readRunning(stateDir: string): Promise<Running> {
       cause,
     });
   }
+}
+
+/** Reads the command line of such a script: what is asked for, and `--state <folder>` as `npm start` was given it. */
+export function readScriptArguments(): { readonly asked: string | undefined; readonly stateDir: string } {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { state: { type: "string", default: STATE_DIR } },
+  });
+  return { asked: positionals[0], stateDir: values.state };
 }

@@ -5,7 +5,7 @@ import { connect, credsAuthenticator, type Msg, type NatsConnection } from "@nat
 import { DevstackError, reportAndExit } from "./devstack-error.ts";
 import { fetchToken } from "./fetch-token.ts";
 import { EXPLAIN } from "./greeting.ts";
-import { type Running, readRunning, STATE_DIR } from "./running.ts";
+import { type Running, readRunning, readScriptArguments } from "./running.ts";
 import { TRUST_DOMAIN } from "./stack.ts";
 
 const SUBJECT = "orders.eu.1.create";
@@ -16,9 +16,10 @@ const ARRIVAL_TIMEOUT_MS = 5_000;
 const trials: Readonly<Record<string, (running: Running) => Promise<void>>> = { alice, bob, tamper };
 
 try {
-  const trial = trials[process.argv[2] ?? ""];
+  const { asked, stateDir } = readScriptArguments();
+  const trial = trials[asked ?? ""];
   if (trial === undefined) throw new DevstackError("Usage: npm run -s try -- alice | bob | tamper");
-  await trial(await readRunning(STATE_DIR));
+  await trial(await readRunning(stateDir));
 } catch (error) {
   reportAndExit(error);
 }

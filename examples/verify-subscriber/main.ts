@@ -21,6 +21,7 @@ const nc = await connect({
 process.once("SIGINT", () => void nc.drain());
 process.once("SIGTERM", () => void nc.drain());
 
+// The five lines that a subscriber needs; seal/README.md shows them.
 const verify = createVerifier({ issuer: ISSUER, audience: AUDIENCE });
 for await (const msg of nc.subscribe(SUBJECT)) {
   try {

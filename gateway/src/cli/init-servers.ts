@@ -39,3 +39,9 @@ export function planServers(
     };
   });
 }
+
+/** @returns the files that must be there before these servers start, each once */
+export function certificatesOf(servers: InitOptions["servers"]): readonly string[] {
+  const files = servers.flatMap(({ tls }) => (tls ? [tls.certFile, tls.keyFile, tls.caFile] : []));
+  return [...new Set(files)].filter((file) => file !== undefined);
+}

@@ -11,7 +11,12 @@ export interface ShownPaths {
   readonly offline: string;
   readonly config: string;
   readonly policy: string;
+  /** The folder everything is in, where nats-server is to be started. */
+  readonly out: string;
+  /** Names of files in it. */
   readonly serverConfigs: readonly string[];
+  /** Names of files, relative to `out`, that nats-server needs and init cannot make; none on loopback. */
+  readonly certificates: readonly string[];
 }
 
 /** What is left to do after `countersign init`, one step a paragraph; commands stand indented. */
@@ -26,13 +31,21 @@ export function nextSteps(manifest: KeysManifest, paths: ShownPaths): readonly s
     : [...newClusterSteps(paths), gateway];
 }
 
-function newClusterSteps({ keys, offline, serverConfigs }: ShownPaths): readonly string[] {
+function newClusterSteps(paths: ShownPaths): readonly string[] {
+  const { keys, offline, out, serverConfigs, certificates } = paths;
   return [
     `Put ${offline}/ into a safe and delete it here: its keys make accounts, and no server needs them. Only
 core-admin.creds is for daily use: by whoever makes streams, and by services that do not come through the gateway.`,
-    `Start nats-server (2.12.8 or later) on each machine, in the folder that its paths are relative to:
+    ...(certificates.length > 0
+      ? [
+          `Give each nats-server its own certificate, key and the authority that signed them:
+${certificates.join(", ")}. Where that authority is not one the system trusts, name it in
+${paths.config}: nats: { ca: … }.`,
+        ]
+      : []),
+    `Start nats-server (2.12.8 or later) in the folder that its paths are relative to:
 
-${serverConfigs.map((path) => `    nats-server --config ${path}`).join("\n")}`,
+${out === "" ? "" : `    cd ${out}\n`}${serverConfigs.map((name) => `    nats-server --config ${name}`).join("\n")}`,
     `Copy ${keys}/ to every instance of the gateway. Only the gateway's own user may read it.`,
   ];
 }
@@ -63,9 +76,9 @@ account:
 function hostedSteps({ account, signingKey }: KeysManifest, { keys }: ShownPaths): readonly string[] {
   const { pub, sub } = CONTROL_PERMISSIONS;
   return [
-    `What is lost on a cluster whose configuration is not yours: it trusts no proxy of yours, so a credential stolen
-from the gateway works elsewhere until it expires; Grants of more than about 70 permissions are refused; nothing
-is known of servers that the gateway is not connected to.`,
+    `Accept what is lost on a cluster whose configuration is not yours: it trusts no proxy of yours, so a credential
+stolen from the gateway works elsewhere until it expires; Grants of more than about 70 permissions are refused;
+connections of direct clients cannot be cut; nothing is known of servers the gateway is not connected to.`,
     `Have this signing key added to the account ${account}:
 
     ${signingKey}`,

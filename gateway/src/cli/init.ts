@@ -1,11 +1,11 @@
 import { access, constants, mkdir, writeFile } from "node:fs/promises";
-import { isAbsolute, join, relative, resolve } from "node:path";
+import { basename, isAbsolute, join, relative, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { addToCluster, type InitResult, initKeys, type WrittenFile } from "../credentials/init.ts";
 import { KEY_FILES } from "../credentials/layout.ts";
 import { parsePublicNkey } from "../credentials/nkey.ts";
 import { GatewayError } from "../errors.ts";
-import { planServers } from "./init-servers.ts";
+import { certificatesOf, planServers } from "./init-servers.ts";
 import { starterConfig, starterPolicy } from "./init-starters.ts";
 import { nextSteps, type ShownPaths } from "./init-steps.ts";
 import type { CommandIo } from "./io.ts";
@@ -135,7 +135,9 @@ async function run(
     offline: shown(places.offlineDirectory),
     config: shown(configPath),
     policy: shown(policyPath),
-    serverConfigs: servers.map((server) => shown(server.configPath)),
+    out: shown(out),
+    serverConfigs: servers.map((server) => basename(server.configPath)),
+    certificates: certificatesOf(servers),
   };
   const steps = nextSteps(made.manifest, paths);
   const { trust, version, ...keys } = made.manifest;

@@ -78,6 +78,15 @@ test("loadRing() refuses a damaged file without quoting it", async () => {
   }
 });
 
+test("loadRing() removes unfinished copies, since they hold private keys too", async () => {
+  const state = join(folder, "leftovers");
+  await saveRing(state, ringOfOne());
+  await writeFile(join(state, "seal-keys.json.0123456789ab.new"), "{");
+  await writeFile(join(state, "other.new"), "");
+  await loadRing(state);
+  assert.deepEqual((await readdir(state)).sort(), ["other.new", "seal-keys.json"]);
+});
+
 test("saveRing() survives kill -9 at any moment: the ring is whole, and no unfinished copy stays", async () => {
   const state = join(folder, "killed");
   const ringModule = JSON.stringify(pathToFileURL(join(import.meta.dirname, "ring.ts")).href);

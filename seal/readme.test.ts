@@ -18,7 +18,7 @@ test("the README explains every error code, in the order of the checks", () => {
     README.indexOf("## What is checked"),
     README.indexOf("**Headers under the seal**"),
   );
-  const found = [...table.matchAll(/^\| (`[^|]*`) \|/gm)].flatMap(([, codes = ""]) => codes.split(", "));
+  const found = [...table.matchAll(/^\| (`[^|]*`) +\|/gm)].flatMap(([, codes = ""]) => codes.split(", "));
   assert.deepEqual(
     found,
     SEAL_ERROR_CODES.map((code) => `\`${code}\``),

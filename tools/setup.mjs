@@ -17,13 +17,15 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== wanted) {
   // npm tells its own path to the scripts it runs; started that way no shell and no .cmd shim is needed.
   const npm = process.env.npm_execpath;
   const [command, args] = npm ? [process.execPath, [npm]] : ["npm", []];
-  const done = spawnSync(command, [...args, "ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+  // Not `npm ci`: it refuses a lock file that lacks packages of other platforms, and a registry need not have those.
+  const install = ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
+  const done = spawnSync(command, [...args, ...install], {
     cwd: root,
     stdio: ["ignore", 2, 2],
   });
   if (done.status !== 0) {
     console.error(
-      "Cannot install the packages: `npm ci` failed (see above). Needed: Node 20 or later with npm, and a package registry in reach.",
+      "Cannot install the packages: `npm install` failed (see above). Needed: Node 20 or later with npm, and a package registry in reach.",
     );
     process.exit(1);
   }

@@ -319,6 +319,7 @@ test("verifyBearer() judges times: exp to the second, iat and nbf with tolerance
   const early = { reason: "proof_not_yet_valid", validFrom: now + 31, now } as const;
   assert.deepEqual(await refusalOf(good({ iat: now + 31 })), early);
   assert.deepEqual(await refusalOf(good({ nbf: now + 31 })), early);
+  assert.deepEqual(await refusalOf(good({ iat: now + 31, nbf: now - 10 })), early);
   assert.deepEqual(await refusalOf(good({ iat: now + 1 }), {}, { clockToleranceSeconds: 0 }), {
     reason: "proof_not_yet_valid",
     validFrom: now + 1,
@@ -339,10 +340,7 @@ test("verifyBearer() refuses times that are missing, no numbers or a day apart",
     assert.deepEqual(await refusalOf(good(claims)), invalid(why), JSON.stringify(claims));
   }
   assert.equal(await refusalOf(good({ iat: now, exp: now + 86_400 })), undefined);
-  assert.deepEqual(
-    await refusalOf(good({ iat: now, exp: now + 86_401 })),
-    invalid("it lives longer than a day"),
-  );
+  assert.deepEqual(await refusalOf(good({ iat: now, exp: now + 86_401 })), invalid("it lives too long"));
 });
 
 test("verifyBearer() refuses claims that two parsers could read differently", async () => {

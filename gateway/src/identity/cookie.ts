@@ -47,3 +47,21 @@ export function setCookie(name: string, value: string, maxAgeSeconds?: number): 
 export function clearCookie(name: string): string {
   return setCookie(name, "", 0);
 }
+
+/**
+ * Finds a cookie by its exact name.
+ *
+ * @param rawHeaders  as node gives them
+ * @returns undefined when it is not there, or twice
+ */
+export function readCookie(rawHeaders: readonly string[], name: string): string | undefined {
+  const values: string[] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() !== "cookie") continue;
+    for (const pair of rawHeaders[i + 1]?.split(";") ?? []) {
+      const equals = pair.indexOf("=");
+      if (equals > 0 && pair.slice(0, equals).trim() === name) values.push(pair.slice(equals + 1).trim());
+    }
+  }
+  return values.length === 1 ? values[0] : undefined;
+}

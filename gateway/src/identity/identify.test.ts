@@ -36,7 +36,7 @@ function benchOf(renew: RenewSession = () => assert.fail("no renewal expected"))
   const issuers = createIssuers([{ name: "demo", url: issuer.url, audience: "countersign" }]);
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
-    verifySession: createVerifySession({ sessions, renew, idleSeconds: 1_800, graceSeconds: 3_600 }),
+    verifySession: createVerifySession({ issuers, sessions, renew, idleSeconds: 1_800, graceSeconds: 3_600 }),
     notBefore: (key) => sessions.notBefore(key),
     origins: ["https://apps.example.com"],
   });
@@ -169,6 +169,13 @@ test("identify() refuses an unknown session, an idle one and one at its end", as
   assert.deepEqual(await judge(used, endsAt), { reason: "proof_expired", expiredAt: endsAt, now: endsAt });
 });
 
+test("identify() refuses a session of an issuer that is no longer configured", async () => {
+  const { identify, signIn } = benchOf();
+  const id = await signIn({ identity: { ...testSession().identity, issuer: "former" } });
+  const refusal: Refusal = { reason: "issuer_unknown", issuer: "former" };
+  assert.deepEqual(refusalOf(await identify(present([{ kind: "session", id }]), now)), refusal);
+});
+
 test("identify() marks a session as used, once a minute at most", async () => {
   const { identify, sessions, signIn } = benchOf();
   const { signedInAt } = testSession();
@@ -179,9 +186,10 @@ test("identify() marks a session as used, once a minute at most", async () => {
     updates++;
     return update(session, since);
   };
-  for (const after of [1, 59, 60, 60, 61, 119, 120]) {
-    await identify(present([{ kind: "session", id }]), signedInAt + after);
-  }
+  const use = (after: number) => identify(present([{ kind: "session", id }]), signedInAt + after);
+  for (const after of [1, 59]) await use(after);
+  await Promise.all([use(60), use(60), use(60)]);
+  for (const after of [61, 119, 120]) await use(after);
   assert.equal(updates, 2);
   assert.equal((await sessions.get(sessionHashOf(id)))?.lastSeenAt, signedInAt + 120);
 });

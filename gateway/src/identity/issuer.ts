@@ -143,9 +143,10 @@ async function discover(options: IssuerOptions, fetch: ProviderFetch): Promise<P
   const jwksUri = placeOf(document.jwks_uri, options);
   if (jwksUri === undefined)
     throw new Error("jwks_uri is missing or stands at a host that is not this issuer's");
-  const tokenEndpoint = document.token_endpoint;
-  if (tokenEndpoint !== undefined && placeOf(tokenEndpoint, options) === undefined) {
-    throw new Error("token_endpoint stands at a host that is not this issuer's");
+  for (const name of ["token_endpoint", "pushed_authorization_request_endpoint"]) {
+    if (document[name] !== undefined && placeOf(document[name], options) === undefined) {
+      throw new Error(`${name} stands at a host that is not this issuer's`);
+    }
   }
   return { jwksUri, document };
 }

@@ -213,7 +213,6 @@ test("parseJwks() takes one algorithm from each key and passes over keys that ar
   const { alg: _1, ...ecPlain } = ec;
   const { alg: _2, ...rsaPlain } = rsa;
   const { alg: _3, ...okpPlain } = okp;
-  const small = { kty: "RSA", n: Buffer.alloc(128, 0xff).toString("base64url"), e: "AQAB", kid: "small" };
   const keys = [
     { ...ecPlain, kid: "ec-plain" },
     { ...rsaPlain, kid: "rsa-plain" },
@@ -234,7 +233,8 @@ test("parseJwks() takes one algorithm from each key and passes over keys that ar
     { ...ec, kid: 7 },
     { ...ec, kid: undefined },
     { ...rsa, e: "AQ", kid: "x10" },
-    small,
+    { kty: "RSA", n: Buffer.alloc(128, 0xff).toString("base64url"), e: "AQAB", kid: "x11" },
+    { kty: "RSA", n: Buffer.alloc(2_048, 0xff).toString("base64url"), e: "AQAB", kid: "x12" },
   ];
   const parsed = parseJwks(JSON.stringify({ keys }));
   assert.deepEqual(Object.fromEntries([...parsed].map(([kid, { alg }]) => [kid, alg])), {

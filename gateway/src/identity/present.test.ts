@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Outcome } from "../refusal.ts";
-import { clearCookie, cookieNameOf, loginCookieNameOf, setCookie } from "./cookie.ts";
+import { clearCookie, cookieNameOf, loginCookieNameOf, readCookie, setCookie } from "./cookie.ts";
 import type { Presented } from "./identity.ts";
 import { parsePresented } from "./present.ts";
 
@@ -175,4 +175,14 @@ test("setCookie() and clearCookie() write what the __Host-Http- prefix demands",
   assert.equal(setCookie("n", "v"), `n=v; Path=/; ${attributes}`);
   assert.equal(setCookie("n", "v", 600.9), `n=v; Path=/; Max-Age=600; ${attributes}`);
   assert.equal(clearCookie("n"), `n=; Path=/; Max-Age=0; ${attributes}`);
+});
+
+test("readCookie() finds a cookie by its exact name, and none that is there twice", () => {
+  const headers = ["Host", "h", "cookie", "a=1; b=x=y;c", "COOKIE", " d = 4 ; A=5"];
+  assert.equal(readCookie(headers, "a"), "1");
+  assert.equal(readCookie(headers, "b"), "x=y");
+  assert.equal(readCookie(headers, "d"), "4");
+  assert.equal(readCookie(headers, "c"), undefined);
+  assert.equal(readCookie(headers, ""), undefined);
+  assert.equal(readCookie([...headers, "Cookie", "a=1"], "a"), undefined);
 });

@@ -29,7 +29,7 @@ test("mayConnect() keeps providers to the addresses where they may stand", () =>
       "255.255.255.255",
     ],
     ...["fe80::1", "fec0::1", "ff02::1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1", "192.0.2.1"],
-    ...["", "localhost", "127.1", "0x7f000001", "2130706433", "fe80::1%eth0"],
+    ...["", "localhost", "127.1", "0x7f000001", "2130706433", "fe80::1%eth0", "fd00::1%eth0"],
   ];
   const reachOf = (address: string): string =>
     (["loopback", "private", "public"] as const).filter((reach) => mayConnect(address, reach)).join();

@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Identity } from "./identity.ts";
+import type { Issuers } from "./issuer.ts";
 import type { Session, SessionStore } from "./session.ts";
 
 /** Seconds between two marks of use, so that reading does not become writing. */
@@ -35,17 +36,23 @@ export function upstreamSessionHashOf(issuer: string, sid: string): string {
 /**
  * Makes the verifier of session cookies.
  *
- * @returns `session_unknown`, `session_idle`, `proof_expired` at the absolute limit, `proof_revoked` when the
+ * @returns `session_unknown`, `session_idle`, `issuer_unknown`, `proof_expired` at the absolute limit, `proof_revoked` when the
  *   provider's session was signed out or its refresh refused, `check_unavailable` when the provider has not
  *   answered for too long. Rejects when the store does.
  */
 export function createVerifySession({
+  issuers,
   sessions,
   renew,
+  note = () => {},
   idleSeconds,
   graceSeconds,
 }: {
+  /** A session of an issuer that is no longer configured ends with it. */
+  readonly issuers: Pick<Issuers, "byName">;
   readonly sessions: SessionStore;
+  /** Told of each session that is used here, whenever it is new or changed. */
+  readonly note?: (session: Session) => void;
   /** Called when `refreshAt` has passed. */
   readonly renew: RenewSession;
   /** Without a request for so long a session ends: 60 to 86,400 s. */
@@ -71,6 +78,8 @@ export function createVerifySession({
     const session = await sessions.get(sessionHashOf(id));
     if (!session) return refused({ reason: "session_unknown" });
     if (now >= session.endsAt) return refused({ reason: "proof_expired", expiredAt: session.endsAt, now });
+    const { issuer } = session.identity;
+    if (!issuers.byName(issuer)) return refused({ reason: "issuer_unknown", issuer });
     const idleSince = session.lastSeenAt;
     if (now >= idleSince + idleSeconds) return refused({ reason: "session_idle", idleSince, now });
     const revoked = revokedUpstream(session, sessions);
@@ -81,6 +90,7 @@ export function createVerifySession({
     if (current.value === session) touch(session, now);
     const known = identities.get(current.value);
     if (known) return known;
+    note(current.value);
     const identity = allowed(identityOf(current.value, graceSeconds));
     identities.set(current.value, identity);
     return identity;

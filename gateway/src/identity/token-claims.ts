@@ -21,17 +21,19 @@ const ACTORS_MAX = 4;
  * Judges the times of a token. `exp` has no tolerance: all that is made from a token ends at its `exp`, so a few
  * seconds more would be an identity that is allowed and can do nothing.
  *
+ * @param secondsMax  from `iat` to `exp`; only a token that is not itself the proof may live longer than a day
  * @returns `iat` and `exp`; `proof_expired`, `proof_not_yet_valid`, `proof_invalid` when one is missing or the
- *   token lives longer than a day
+ *   token lives too long
  */
 export function checkTimes(
   claims: JsonObject,
   toleranceSeconds: number,
   now: EpochSeconds,
+  secondsMax: number = PROOF_SECONDS_MAX,
 ): Outcome<{ readonly issuedAt: EpochSeconds; readonly expiresAt: EpochSeconds }> {
   const { iat, exp, nbf = iat } = claims;
   if (!isTime(iat) || !isTime(exp) || !isTime(nbf)) return invalid("iat, exp or nbf is missing or no time");
-  if (exp - iat > PROOF_SECONDS_MAX) return invalid("it lives longer than a day");
+  if (exp - iat > secondsMax) return invalid("it lives too long");
   if (now >= exp) return refused({ reason: "proof_expired", expiredAt: exp, now });
   const validFrom = Math.max(iat, nbf);
   if (validFrom > now + toleranceSeconds) return refused({ reason: "proof_not_yet_valid", validFrom, now });

@@ -3,7 +3,7 @@ import { after, before, test } from "node:test";
 import { GatewayError } from "../errors.ts";
 import { openControl } from "./control.ts";
 import { createDial } from "./dial.ts";
-import { startCluster, type TestCluster } from "./testing/cluster.ts";
+import { controlOptionsOf, startCluster, type TestCluster } from "./testing/cluster.ts";
 
 let cluster: TestCluster;
 before(async () => {
@@ -11,20 +11,8 @@ before(async () => {
 });
 after(() => cluster.close());
 
-function optionsOf({ keys, dial }: TestCluster) {
-  return {
-    dial,
-    user: keys.control,
-    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
-    instance: "one",
-    replicas: 1 as const,
-    proofLifeSecondsMax: 3_600,
-    auditSeconds: 86_400,
-  };
-}
-
 test("openControl() creates the streams once and mends their settings", async () => {
-  const options = optionsOf(cluster);
+  const options = controlOptionsOf(cluster, "one");
   const first = await openControl(options);
   const info = await first.manager.streams.info("KV_not-before");
   assert.equal(info.config.max_age, 7_200e9);
@@ -39,14 +27,14 @@ test("openControl() gives up in time when no server answers", async () => {
   const dial = createDial({ servers: ["nats://127.0.0.1:1"] });
   const started = Date.now();
   await assert.rejects(
-    openControl({ ...optionsOf(cluster), dial, startTimeoutMs: 600 }),
+    openControl({ ...controlOptionsOf(cluster, "one"), dial, startTimeoutMs: 600 }),
     (error) => error instanceof GatewayError && error.code === "NATS_UNREACHABLE",
   );
   assert.ok(Date.now() - started < 3_000);
 });
 
 test("openControl() is refused without the trusted proxy's signature", async () => {
-  const { proxyKey: _, ...stolen } = optionsOf(cluster);
+  const { proxyKey: _, ...stolen } = controlOptionsOf(cluster, "one");
   await assert.rejects(
     openControl({ ...stolen, startTimeoutMs: 0 }),
     (error) => error instanceof GatewayError && /authorization violation/i.test(error.message),
@@ -54,7 +42,7 @@ test("openControl() is refused without the trusted proxy's signature", async () 
 });
 
 test("unready() tells of a lost connection until NATS is back", async () => {
-  const control = await openControl(optionsOf(cluster));
+  const control = await openControl(controlOptionsOf(cluster, "one"));
   const states: (string | undefined)[] = [];
   const back = Promise.withResolvers<void>();
   control.onChange((unready) => {

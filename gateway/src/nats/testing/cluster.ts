@@ -10,6 +10,7 @@ import { mintCredential } from "../../credentials/user.ts";
 import type { Identity } from "../../identity/identity.ts";
 import type { Grant, NatsPermissions } from "../../policy/grant.ts";
 import type { Clock } from "../../time.ts";
+import type { OpenControl } from "../control.ts";
 import { createDial, type Dial } from "../dial.ts";
 import { createIdentityDial } from "../identity-dial.ts";
 import type { PoolParts } from "../pool.ts";
@@ -70,6 +71,19 @@ export async function startCluster(
       await server.stop();
       await rm(home, { recursive: true, force: true });
     },
+  };
+}
+
+/** How an instance of this name opens CONTROL. */
+export function controlOptionsOf({ keys, dial }: TestCluster, instance: string): OpenControl {
+  return {
+    dial,
+    user: keys.control,
+    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
+    instance,
+    replicas: 1,
+    proofLifeSecondsMax: 3_600,
+    auditSeconds: 86_400,
   };
 }
 

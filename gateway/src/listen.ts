@@ -1,8 +1,6 @@
-import { readFileSync, unwatchFile, watchFile } from "node:fs";
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
-import type { TLSSocketOptions } from "node:tls";
-import { createSecureContext } from "node:tls";
+import { createSecureContext, type Server } from "node:tls";
 import type { FastifyInstance } from "fastify";
 import { GatewayError } from "./errors.ts";
 
@@ -41,9 +39,13 @@ function listenFailed(at: ListenAt, error: NodeJS.ErrnoException): GatewayError 
     EACCES: "not ours to take: ports below 1024 need a privilege; choose a higher one, or grant it",
     EADDRNOTAVAIL: "this machine has no such address; choose one it has, such as 127.0.0.1",
   };
-  return new GatewayError("LISTEN_FAILED", `Cannot listen on ${place}: ${why[error.code ?? ""] ?? error.message}`, {
-    cause: error,
-  });
+  return new GatewayError(
+    "LISTEN_FAILED",
+    `Cannot listen on ${place}: ${why[error.code ?? ""] ?? error.message}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 /** A socket file outlives a process that was killed; one that nobody answers on is in nobody's use. */
@@ -57,45 +59,50 @@ async function removeStaleSocket(path: string): Promise<void> {
   if (!answered) await unlink(path);
 }
 
-export interface CertificateFiles {
-  readonly cert: string;
-  readonly key: string;
+/** PEM texts, read anew at each call. */
+export interface Certificate {
+  readonly cert: () => string;
+  readonly key: () => string;
 }
 
-/** @throws GatewayError CONFIG_INVALID when the two do not make a certificate */
-export function readCertificate(files: CertificateFiles): { readonly cert: string; readonly key: string } {
+/** @throws GatewayError CONFIG_INVALID when the two do not fit together */
+export function readCertificate({ cert, key }: Certificate): { readonly cert: string; readonly key: string } {
+  const pem = { cert: cert(), key: key() };
   try {
-    const pem = { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
     createSecureContext(pem);
-    return pem;
   } catch (error) {
+    // The library's own words tell which of the two is wrong, and quote neither.
     const why = error instanceof Error ? error.message : String(error);
-    throw new GatewayError("CONFIG_INVALID", `Cannot use ${files.cert} with ${files.key} for TLS: ${why}`);
+    throw new GatewayError(
+      "CONFIG_INVALID",
+      `Cannot use \`listen: tls\`: certificate and key do not fit: ${why}`,
+    );
   }
+  return pem;
 }
 
 /**
- * Serves a renewed certificate to new connections. A pair that does not fit, as while it is being replaced,
- * changes nothing.
+ * Serves a renewed certificate to new connections, without a restart. A pair that does not fit, as while it is
+ * being replaced, changes nothing.
  *
  * @returns stops looking
  */
 export function followCertificate(
   app: FastifyInstance,
-  files: CertificateFiles,
-  onChange: (error: unknown) => void,
+  certificate: Certificate,
+  onChange: (error?: unknown) => void,
 ): () => void {
-  const server = app.server as typeof app.server & { setSecureContext?: (options: TLSSocketOptions) => void };
-  function renew(): void {
+  let served = readCertificate(certificate);
+  const timer = setInterval(() => {
     try {
-      server.setSecureContext?.(readCertificate(files));
-      onChange(undefined);
+      const found = readCertificate(certificate);
+      if (found.cert === served.cert && found.key === served.key) return;
+      (app.server as unknown as Server).setSecureContext(found);
+      served = found;
+      onChange();
     } catch (error) {
       onChange(error);
     }
-  }
-  for (const file of [files.cert, files.key]) watchFile(file, { interval: CERTIFICATE_POLL_MS, persistent: false }, renew);
-  return () => {
-    for (const file of [files.cert, files.key]) unwatchFile(file, renew);
-  };
+  }, CERTIFICATE_POLL_MS).unref();
+  return () => clearInterval(timer);
 }

@@ -1,3 +1,4 @@
+import { dirname, relative } from "node:path";
 import { GatewayError } from "../errors.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { EpochSeconds } from "../time.ts";
@@ -42,7 +43,9 @@ export function loadPolicy(
   path: string,
   issuerNames: readonly string[],
 ): { readonly policy: Policy; readonly warnings: readonly string[] } {
-  const parsed = parsePolicy(loadPolicyFiles(path));
+  // Records name a rule by its file in the policy, the same on every machine that has the policy.
+  const files = loadPolicyFiles(path).map((file) => ({ ...file, path: relative(dirname(path), file.path) }));
+  const parsed = parsePolicy(files);
   if (!parsed.ok) {
     const list = parsed.mistakes.map(formatMistake).join("\n");
     throw new GatewayError("POLICY_INVALID", `Cannot use the policy "${path}":\n${list}`);

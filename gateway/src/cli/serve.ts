@@ -1,0 +1,65 @@
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { Command } from "commander";
+import { loadConfig } from "../config/load.ts";
+import { loadNatsKeys } from "../credentials/nats-keys.ts";
+import { GatewayError } from "../errors.ts";
+import { startGateway } from "../gateway.ts";
+import { createLog } from "../log.ts";
+import { loadPolicy } from "../policy/live.ts";
+import { type CommandIo, EXIT } from "./io.ts";
+
+const DEFAULT_FILE = "countersign.yaml";
+
+/** `countersign serve`: runs the gateway until it is told to end. */
+export function serveCommand(io: CommandIo): Command {
+  return new Command("serve")
+    .description("run the gateway")
+    .option("--config <file>", "the configuration file", io.env.COUNTERSIGN_CONFIG ?? DEFAULT_FILE)
+    .option("--check", "report every mistake in configuration, keys and policy, and end")
+    .addHelpText(
+      "after",
+      `
+Ends on Ctrl-C or SIGTERM: requests in flight finish, streams are told to reconnect elsewhere.
+Its own log goes to standard error as JSON lines; the audit log goes where \`audit:\` says.
+
+Example:
+  countersign serve --check --config countersign.yaml && countersign serve --config countersign.yaml`,
+    )
+    .action(async ({ config: file, check }: { config: string; check?: boolean }) => {
+      const path = configPath(io, file);
+      if (check) await checkAll(io, path);
+      else await serve(io, path);
+    });
+}
+
+/** @throws GatewayError that tells a newcomer where the file comes from */
+export function configPath(io: CommandIo, file: string): string {
+  const path = resolve(io.cwd, file);
+  if (existsSync(path)) return path;
+  throw new GatewayError(
+    "CONFIG_INVALID",
+    `Cannot find the configuration ${path}. Name it with --config or COUNTERSIGN_CONFIG; \`countersign init\` writes one to begin with.`,
+  );
+}
+
+async function serve(io: CommandIo, path: string): Promise<void> {
+  const config = await loadConfig(path);
+  const log = createLog(config.log.level);
+  const gateway = await startGateway(config, log);
+  if (!io.signal.aborted) await once(io.signal, "abort");
+  log.info("ending");
+  await gateway.close();
+  io.exit(EXIT.yes);
+}
+
+async function checkAll(io: CommandIo, path: string): Promise<void> {
+  const config = await loadConfig(path);
+  await loadNatsKeys(config.nats.keys);
+  const names = config.issuers.map(({ name }) => name);
+  const { policy, warnings } = loadPolicy(config.policy, names);
+  for (const warning of warnings) io.err(`warning: ${warning}\n`);
+  io.out(`${path}: ok; policy ${policy.version.slice(0, 12)}, ${policy.roles.length} roles\n`);
+  io.exit(EXIT.yes);
+}

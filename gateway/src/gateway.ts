@@ -1,0 +1,411 @@
+import { hostname } from "node:os";
+import type { FastifyInstance } from "fastify";
+import { type Admission, createAdmit } from "./admit.ts";
+import { createFileSink } from "./audit/file-sink.ts";
+import { createAuditLog } from "./audit/log.ts";
+import type { AuditLog } from "./audit/record.ts";
+import type { Sink } from "./audit/sink.ts";
+import { createStdoutSink } from "./audit/stdout-sink.ts";
+import type { Config } from "./config/config.ts";
+import { loadNatsKeys, type NatsKeys } from "./credentials/nats-keys.ts";
+import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
+import { addDemo } from "./endpoints/demo.ts";
+import { addAdmin, addHealth } from "./endpoints/health.ts";
+import { addJwks } from "./endpoints/jwks.ts";
+import type { EndpointParts } from "./endpoints/parts.ts";
+import { addPublish } from "./endpoints/publish.ts";
+import { addRequest } from "./endpoints/request.ts";
+import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
+import { addSubscribe } from "./endpoints/subscribe.ts";
+import { addWhoami } from "./endpoints/whoami.ts";
+import { GatewayError } from "./errors.ts";
+import { createVerifyBearer } from "./identity/bearer.ts";
+import { cookieNameOf } from "./identity/cookie.ts";
+import { createIdentify } from "./identity/identify.ts";
+import { createIssuers, type Issuers } from "./identity/issuer.ts";
+import { parsePresented } from "./identity/present.ts";
+import type { PublicKeyDirectory } from "./keys/directory.ts";
+import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
+import { followCertificate, listen, readCertificate } from "./listen.ts";
+import type { Logger } from "./log.ts";
+import { createAuditStream } from "./nats/audit-stream.ts";
+import type { Pool } from "./nats/connection.ts";
+import { type Control, openControl } from "./nats/control.ts";
+import { createDial, type Dial } from "./nats/dial.ts";
+import { createIdentityDial } from "./nats/identity-dial.ts";
+import { createKeyKv } from "./nats/key-kv.ts";
+import { createPool } from "./nats/pool.ts";
+import { openSessionKv, type SessionKv } from "./nats/session-kv.ts";
+import { createLivePolicy, type LivePolicy, loadPolicy } from "./policy/live.ts";
+import { permissionsOf } from "./policy/permissions.ts";
+import { createPublish } from "./publish.ts";
+import { createRate } from "./rate.ts";
+import { ReadinessList, Running } from "./running.ts";
+import { createSenderOf } from "./sender.ts";
+import { createSubscribe } from "./subscribe.ts";
+import type { Clock } from "./time.ts";
+
+/** A running gateway. */
+export interface Gateway {
+  /** Where the public listener is: `host:port`, or a path. */
+  readonly address: string;
+  readonly adminAddress?: string;
+  /** Lets requests in flight finish, ends streams with `shutdown`, flushes the record. */
+  close(): Promise<void>;
+}
+
+/** How often rotation of seal keys is looked at; its steps are days apart. */
+const KEY_TURN_MS = 3_600_000;
+/** While the directory does not take a key. */
+const KEY_RETRY_MS = 5_000;
+
+/**
+ * Composes a gateway and starts it. The only place that constructs, and the only one that reads the clock.
+ *
+ * @throws GatewayError with what to mend; then nothing is left running
+ */
+export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
+  const running = new Running();
+  try {
+    return await compose({
+      config,
+      log,
+      running,
+      readiness: new ReadinessList(),
+      clock: () => Date.now() / 1000,
+    });
+  } catch (error) {
+    await running.close();
+    throw error;
+  }
+}
+
+/** What every part of the composition needs. */
+interface Base {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly running: Running;
+  readonly readiness: ReadinessList;
+}
+
+async function compose(base: Base): Promise<Gateway> {
+  const { config, log, clock, running } = base;
+  const instance = config.instance ?? instanceName();
+  const policy = livePolicyOf(config, log);
+  const keys = await loadKeys(config);
+  const issuers = createIssuers(config.issuers);
+  // Up before anything is waited for, so that whoever waits can ask what for.
+  const adminAddress = config.admin && (await startAdmin(base, config.admin));
+
+  const dial = createDial(natsServersOf(config));
+  const state = await openState(base, { dial, keys, instance });
+  const audit = openAudit(base, state.control, instance);
+  const pool = openPool(base, { dial, keys, instance });
+  const { admit, effects, streams } = createFlow(base, { ...state, policy, issuers, audit, pool, instance });
+  state.sessions.onNotBefore((key, at) => {
+    streams.revoke(key, at);
+    pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
+  });
+
+  const parts: EndpointParts = { admit, effects, streams, clock, presentedOf: presentedBy(config) };
+  const inboxPrefix = ({ identity, grant }: Admission) =>
+    inboxPrefixOf(keys.clusterSecret.subkey("inbox"), identity, grant);
+  const address = await startPublic(base, (app) => {
+    addPublish(app, parts);
+    addRequest(app, parts);
+    addSubscribe(app, parts);
+    addWhoami(app, parts, inboxPrefix);
+    addJwks(app, servedKeys(state.directory, clock));
+    addHealth(app);
+    if (config.demo !== undefined) addDemo(app, config.demo);
+  });
+  // Ended first, so that readers are told before the listener waits for them.
+  running.add(() => streams.close());
+  log.info({ address, adminAddress, instance, policy: policy.current.version }, "ready");
+  return { address, ...(adminAddress !== undefined && { adminAddress }), close: () => running.close() };
+}
+
+function livePolicyOf(config: Config, log: Logger): LivePolicy {
+  const names = config.issuers.map(({ name }) => name);
+  const { policy, warnings } = loadPolicy(config.policy, names);
+  for (const warning of warnings) log.warn({ policy: warning }, "policy");
+  return createLivePolicy(policy);
+}
+
+/** One NATS subject token that differs between machines; instances on one machine are named in the configuration. */
+function instanceName(): string {
+  const [name = ""] = hostname().split(".");
+  return name.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64) || "gateway";
+}
+
+async function loadKeys(config: Config): Promise<NatsKeys> {
+  const keys = await loadNatsKeys(config.nats.keys);
+  if (keys.kind !== config.nats.mode) {
+    const message = `Cannot use the keys in ${config.nats.keys}: made for \`mode: ${keys.kind}\`, and the configuration says ${config.nats.mode}`;
+    throw new GatewayError("KEYS_INVALID", message);
+  }
+  return keys;
+}
+
+function natsServersOf({ nats }: Config): Parameters<typeof createDial>[0] {
+  const { ca, cert, key } = nats.tls ?? {};
+  return {
+    servers: nats.servers,
+    dangerouslyAllowPlaintext: nats.dangerouslyAllowPlaintext,
+    ...(nats.tls && {
+      tls: { ...(ca && { ca: ca() }), ...(cert && { cert: cert() }), ...(key && { key: key() }) },
+    }),
+  };
+}
+
+interface State {
+  readonly control: Control;
+  readonly sessions: SessionKv;
+  readonly directory: PublicKeyDirectory;
+  readonly sealKeys: SealKeys;
+}
+
+interface Nats {
+  readonly dial: Dial;
+  readonly keys: NatsKeys;
+  readonly instance: string;
+}
+
+/** What the gateway keeps in its own account. */
+async function openState(base: Base, { dial, keys, instance }: Nats): Promise<State> {
+  const { config, clock, running, readiness } = base;
+  let control: Control | undefined;
+  let sessions: SessionKv | undefined;
+  readiness.add("nats", () => (control ? control.unready() : "not connected yet"), REMEDY_NATS);
+  readiness.add(
+    "sessions",
+    () => (sessions?.current ? undefined : "sign-outs are not known as of now"),
+    REMEDY_NATS,
+  );
+
+  control = await openControl({
+    dial,
+    user: keys.control,
+    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
+    instance,
+    replicas: 1,
+    proofLifeSecondsMax: Math.max(config.session.absoluteSeconds, DAY_SECONDS),
+    auditSeconds: 0,
+  });
+  running.add(() => control?.close());
+  sessions = await openSessionKv({ control, clock, instance });
+  running.add(() => sessions?.stop());
+  const directory = createKeyKv(control);
+  const sealKeys = await openSealKeys({ stateDirectory: config.state, directory, instance, clock });
+  await keepSealKeys(base, sealKeys);
+  return { control, sessions, directory, sealKeys };
+}
+
+const DAY_SECONDS = 86_400;
+const REMEDY_NATS =
+  "See that nats-server runs and is reached (`countersign doctor`); it is tried again by itself.";
+
+/** Takes the first turn now, and each further one when it is due; a failure is tried again, and seen in readyz. */
+async function keepSealKeys({ log, running, readiness }: Base, sealKeys: SealKeys): Promise<void> {
+  let failure: string | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  async function turn(): Promise<void> {
+    try {
+      await sealKeys.turn();
+      failure = undefined;
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+      log.error({ why: failure }, "seal keys");
+    }
+    timer = setTimeout(() => void turn(), failure === undefined ? KEY_TURN_MS : KEY_RETRY_MS).unref();
+  }
+  const unready = () => failure ?? (sealKeys.current() ? undefined : "no key is published");
+  readiness.add("seal key", unready, "See that the state directory is writable and NATS is ready.");
+  running.add(() => clearTimeout(timer));
+  await turn();
+}
+
+function openAudit(base: Base, control: Control, instance: string): AuditLog {
+  const audit = createAuditLog({
+    sinks: base.config.audit.map((target) => openSink(base, target, control, instance)),
+    onFault: (fault) => base.log.error({ ...fault }, "audit record not written"),
+  });
+  base.running.add(() => audit.close());
+  return audit;
+}
+
+function openSink({ log }: Base, target: Config["audit"][number], control: Control, instance: string): Sink {
+  switch (target.to) {
+    case "stdout":
+      return createStdoutSink();
+    case "file":
+      return createFileSink({ ...target, onFault: (why) => log.error({ why }, "audit file") });
+    case "stream":
+      return createAuditStream({ control, instance });
+  }
+}
+
+function openPool({ config, log, clock, running }: Base, { dial, keys, instance }: Nats): Pool {
+  const inboxKey = keys.clusterSecret.subkey("inbox");
+  const signer = { accountPublicKey: keys.accountPublicKey, signingKey: keys.signingKey };
+  const identityDial = createIdentityDial({
+    dial,
+    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
+    instance,
+    credentialFor: (identity, grant, userPublicKey) => {
+      const inboxPrefix = inboxPrefixOf(inboxKey, identity, grant);
+      const permissions = permissionsOf(grant, inboxPrefix);
+      const now = clock();
+      const controlLineBytesMax = CONTROL_LINE_BYTES_MAX[config.nats.mode];
+      return mintCredential({
+        identity,
+        grant,
+        permissions,
+        userPublicKey,
+        signer,
+        now,
+        inboxPrefix,
+        controlLineBytesMax,
+      });
+    },
+  });
+  const onFault = (error: unknown) =>
+    log.error({ error: String(error) }, "a reader of a subscription failed");
+  const limits = {
+    connectionsMax: config.limits.natsConnectionsMax,
+    idleSeconds: config.limits.natsIdleSeconds,
+  };
+  const pool = createPool({ ...identityDial, clock, onFault }, limits);
+  running.add(() => pool.close());
+  return pool;
+}
+
+/** `init` writes 1 MB into the server's configuration; a hosted cluster has nats-server's own default. */
+const CONTROL_LINE_BYTES_MAX = { operator: 1_000_000, hosted: 4_096 } as const;
+
+interface FlowParts extends State {
+  readonly policy: LivePolicy;
+  readonly issuers: Issuers;
+  readonly audit: AuditLog;
+  readonly pool: Pool;
+  readonly instance: string;
+}
+
+/** The one flow: identify, decide, record; then one of the effects. */
+function createFlow(
+  { config, clock }: Base,
+  { sessions, directory, sealKeys, policy, issuers, audit, pool, instance }: FlowParts,
+): Pick<EndpointParts, "admit" | "effects" | "streams"> {
+  const seals = { issuer: config.publicUrl, audience: config.trustDomain };
+  const identify = createIdentify({
+    verifyBearer: createVerifyBearer({ issuers }),
+    notBefore: (key) => sessions.notBefore(key),
+    origins: config.origins,
+  });
+  return {
+    admit: createAdmit({
+      identify,
+      grantOf: policy.grantOf,
+      withinRate: createRate(),
+      isDurable: (subject) => policy.sealRuleOf(subject).durable,
+      audit,
+      clock,
+      instance,
+    }),
+    effects: createPublish({
+      pool,
+      ...seals,
+      workload: `countersign/${instance}`,
+      sealingKey: () => sealKeys.current(),
+      sealFormOf: (subject) => policy.sealRuleOf(subject).form,
+      audit,
+      clock,
+      instance,
+    }),
+    streams: createSubscribe({
+      pool,
+      senderOf: createSenderOf({ ...seals, directory, clock }),
+      audit,
+      clock,
+      instance,
+    }),
+  };
+}
+
+function presentedBy(config: Config): EndpointParts["presentedOf"] {
+  const cookieName = cookieNameOf(config.publicUrl);
+  const { tokenBytesMax } = config.limits;
+  return ({ method, raw: { rawHeaders } }) =>
+    parsePresented({ method, rawHeaders, cookieName, tokenBytesMax });
+}
+
+/** Keys that still seal, or that seals on their way may name: those past that are asked for by `kid`. */
+function servedKeys(directory: PublicKeyDirectory, clock: Clock): Parameters<typeof addJwks>[1] {
+  return {
+    current: async () => (await directory.all()).filter(({ exp }) => exp + SEAL_LIFE_SECONDS > clock()),
+    get: (kid) => directory.get(kid),
+  };
+}
+
+/** A seal's minute and the clocks' difference. */
+const SEAL_LIFE_SECONDS = 70;
+
+async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => void): Promise<string> {
+  const { config, log, running } = base;
+  const { tls } = config.listen;
+  const app = serverOf(base, "http", tls && readCertificate(tls));
+  // Everything hangs under the path of the public URL.
+  const prefix = new URL(config.publicUrl).pathname.replace(/\/$/, "");
+  await app.register(async (scope) => addEndpoints(scope), { prefix });
+  running.add(() => closeWithin(app, config.limits.drainTimeoutMs));
+  const address = await listen(
+    app,
+    config.listen.path === undefined ? config.listen : { path: config.listen.path },
+  );
+  if (tls) {
+    running.add(
+      followCertificate(app, tls, (error) => {
+        if (error === undefined) log.info("the renewed certificate is served");
+        else log.error({ why: String(error) }, "the certificate cannot be renewed; the old one is served on");
+      }),
+    );
+  }
+  return address;
+}
+
+async function startAdmin(base: Base, at: { readonly host: string; readonly port: number }): Promise<string> {
+  const app = serverOf(base, "admin");
+  addHealth(app);
+  addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => "" });
+  base.running.add(() => closeWithin(app, 0));
+  return listen(app, at);
+}
+
+function serverOf(
+  base: Base,
+  lane: EndpointServerOptions["lane"],
+  tls?: EndpointServerOptions["tls"],
+): FastifyInstance {
+  const { config, log, clock } = base;
+  return createEndpointServer({
+    publicUrl: config.publicUrl,
+    origins: new Set(config.origins),
+    lane,
+    limits: config.limits,
+    ...(tls && { tls }),
+    clock,
+    onFault: (error, requestId) =>
+      log.error({ requestId, error: error instanceof Error ? error.stack : String(error) }, "fault"),
+  });
+}
+
+/** Requests in flight may finish; after that their connections are cut, or a slow client would keep us for ever. */
+async function closeWithin(app: FastifyInstance, timeoutMs: number): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), timeoutMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Readiness } from "./endpoints/health.ts";
+
+/** What has been started, to be ended in the opposite order. */
+export class Running {
+  readonly #ends: (() => unknown)[] = [];
+
+  add(end: () => unknown): void {
+    this.#ends.push(end);
+  }
+
+  /** Ends everything; one that fails keeps none of the others running, and is reported last. */
+  async close(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const end of this.#ends.splice(0).reverse()) {
+      try {
+        await end();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+}
+
+/** What the gateway needs in order to serve, asked anew each time. */
+export class ReadinessList {
+  readonly #checks: (() => Readiness)[] = [];
+
+  /** @param unready  says in words what is missing, or undefined */
+  add(check: string, unready: () => string | undefined, remedy: string): void {
+    this.#checks.push(() => {
+      const why = unready();
+      return why === undefined ? { check, ok: true, found: "ok" } : { check, ok: false, found: why, remedy };
+    });
+  }
+
+  all(): readonly Readiness[] {
+    return this.#checks.map((check) => check());
+  }
+}

@@ -7,7 +7,14 @@ import { after, before, test } from "node:test";
 import { type NatsServer, startNatsServer } from "@countersign/devstack/nats-server.ts";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
-import { type Auth, connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import {
+  type Auth,
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+  type QueuedIterator,
+  type Status,
+} from "@nats-io/transport-node";
 import type { Identity } from "../identity/identity.ts";
 import type { Grant, NatsPermissions } from "../policy/grant.ts";
 import { type InitResult, initKeys } from "./init.ts";
@@ -259,14 +266,21 @@ async function dialAdmin(): Promise<NatsConnection> {
   return connection;
 }
 
-/** The first permission violation that nats-server reports after `act`. */
+/** The permission violation that nats-server reports for `act`, before it answers the PING after it. */
 async function violationOf(connection: NatsConnection, act: () => unknown): Promise<string> {
+  let violation = "none";
   const statuses = connection.status();
+  const read = (async () => {
+    for await (const status of statuses) {
+      if (status.type === "error") violation = String(status.error);
+    }
+  })();
   act();
-  for await (const status of statuses) {
-    if (status.type === "error") return String(status.error);
-  }
-  return "closed";
+  await connection.flush();
+  await new Promise(setImmediate);
+  (statuses as QueuedIterator<Status>).stop();
+  await read;
+  return violation;
 }
 
 /** The line that nats.js answers INFO with, seen by a listener that is no NATS server. */

@@ -243,6 +243,7 @@ issuers:
   demo:
     url: ${identityProvider.issuer}
     audience: countersign
+    attributes: { groups: groups, region: region }
     client: { id: ${identityProvider.gatewayClient.id}, secret: { file: ${quote(files.secretFile)} } }
 nats:
   servers: [ '${nats.url}' ]

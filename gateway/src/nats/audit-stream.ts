@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Sink } from "../audit/sink.ts";
+import { GatewayError } from "../errors.ts";
 import type { Control } from "./control.ts";
 import { AUDIT_STREAM, AUDIT_SUBJECT_PREFIX } from "./control-streams.ts";
 
@@ -35,7 +36,7 @@ interface Batch {
  */
 export function createAuditStream(options: AuditStreamOptions): Sink {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(options.instance))
-    throw new Error("an instance's name is [A-Za-z0-9_-]{1,64}");
+    throw new GatewayError("CONFIG_INVALID", "an instance's name is [A-Za-z0-9_-]{1,64}");
   return new AuditStream(options);
 }
 

@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NatsServer, startNatsServer } from "@countersign/devstack/nats-server.ts";
 import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import { parseCreds } from "../../credentials/creds.ts";
 import { initKeys } from "../../credentials/init.ts";
-import { loadNatsKeys, type NatsKeys } from "../../credentials/nats-keys.ts";
+import { type GatewayUser, loadNatsKeys, type NatsKeys } from "../../credentials/nats-keys.ts";
 import { mintCredential } from "../../credentials/user.ts";
 import type { Identity } from "../../identity/identity.ts";
 import type { Grant, NatsPermissions } from "../../policy/grant.ts";
@@ -23,6 +24,8 @@ export interface TestCluster {
   readonly dial: Dial;
   /** Connected as the administrator of CORE, past every gateway. */
   readonly admin: () => Promise<NatsConnection>;
+  /** The same, whose JWT does not say `proxy_required`. */
+  readonly adminUser: () => Promise<GatewayUser>;
   /** Ends nats-server the hard way; `restart` brings it back on the same port with the same storage. */
   readonly stop: () => Promise<void>;
   readonly restart: () => Promise<void>;
@@ -60,6 +63,11 @@ export async function startCluster(
       const connection = await connect({ servers: url, authenticator: credsAuthenticator(creds) });
       opened.add(connection);
       return connection;
+    },
+    async adminUser() {
+      const creds = parseCreds(await readFile(result.adminCredsPath, "utf8"));
+      if (typeof creds === "string") throw new Error(creds);
+      return { ...creds, accountPublicKey: keys.accountPublicKey, inboxPrefix: "_INBOX" };
     },
     stop: () => server.stop(),
     async restart() {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { startStack } from "@countersign/devstack/stack.ts";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -57,6 +58,18 @@ describe("npm run build", () => {
     assert.equal(good.code, 0, good.err + good.out);
     await writeFile(join(empty, "bad.yaml"), "version: 1\nroles: { clerk: { may: [ publsh a.b ] } }\n");
     assert.notEqual((await runNode([countersign, "policy", "check", "bad.yaml"], empty)).code, 0);
+  });
+
+  test("the bundle serves", async () => {
+    const stack = await startStack({ stateDir: join(dist, "state"), gateway: { bundle: countersign } });
+    try {
+      const headers = { authorization: `Bearer ${stack.identityProvider.tokenFor("alice")}` };
+      const url = `${stack.gatewayUrl}/v1/publish?subject=orders.eu.1.create`;
+      const response = await fetch(url, { method: "POST", headers, body: "three apples" });
+      assert.equal(response.status, 202, await response.text());
+    } finally {
+      await stack.stop();
+    }
   });
 
   test("the bundle needs no package and names its licence", async () => {

@@ -6,7 +6,7 @@ export const EXPLAIN = "npx countersign policy explain --as bob publish orders.e
 
 /** What `npm start` prints when everything runs: where it is, and five things to paste or open. */
 export function greetingOf(
-  { gatewayUrl, identityProvider, nats, auditFile }: Stack,
+  { gatewayUrl, identityProvider, nats, configFile, policyFile, auditFile }: Stack,
   { windows, cwd }: { readonly windows: boolean; readonly cwd: string },
 ): string {
   const publish = `${gatewayUrl}/v1/publish?subject=orders.eu.1.create`;
@@ -20,6 +20,8 @@ Countersign runs. Ctrl-C stops all of it.
   gateway            ${gatewayUrl}
   identity provider  ${identityProvider.issuer}   alice and bob, order clerks; carol, an auditor
   NATS               ${nats.url}   stream ORDERS on orders.>
+  policy             ${relative(cwd, policyFile)}
+  configuration      ${relative(cwd, configFile)}
   audit              ${relative(cwd, auditFile)}
 
 Five things to try, in a browser and in a second terminal${windows ? " (PowerShell)" : ""}:

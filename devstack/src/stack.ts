@@ -51,6 +51,7 @@ export interface Stack {
   readonly admin: NatsConnection;
   readonly adminCredsFile: string;
   readonly configFile: string;
+  readonly policyFile: string;
   readonly auditFile: string;
   /** The gateway that runs now. @throws Error when the stack was started without */
   readonly gateway: () => GatewayProcess;
@@ -134,6 +135,7 @@ async function start(
     admin,
     adminCredsFile,
     configFile,
+    policyFile: options.policyFile ?? POLICY_FILE,
     auditFile,
     gateway: () => {
       if (gateway === undefined) throw new Error("the stack was started without a gateway");

@@ -115,6 +115,7 @@ test("init run again changes nothing and says what is there", async (t) => {
 test("init keeps its hands off a folder where a run ended half-way", async () => {
   await run(...THREE_SERVERS);
   await rm(join(folder, "secrets", "nats", "keys.json"));
+  await rm(join(folder, "offline"), { recursive: true });
   const before = await filesOf(folder);
   await assert.rejects(run(...THREE_SERVERS), { code: "KEYS_INVALID" });
   assert.deepEqual(await filesOf(folder), before);

@@ -85,8 +85,9 @@ test("readNatsJwt() reads what it is told of a user and refuses a spoilt one", (
   const other = Buffer.from(body, "base64url").toString().replace('"name":"u"', '"name":"v"');
   const forged = `${header}.${Buffer.from(other).toString("base64url")}.${signature}`;
   assert.equal(verifyNkey(signing.publicKey, `${header}.${body}`, Buffer.from(signature, "base64url")), true);
-  const plain = Buffer.from('{"typ":"JWT","alg":"none"}').toString("base64url");
-  for (const wrong of ["", "a.b", forged, `${plain}.${body}.${signature}`, `${jwt}.x`, `${header}.bnVsbA.`]) {
+  const plain = `${Buffer.from('{"typ":"JWT","alg":"none"}').toString("base64url")}.${body}`;
+  const otherAlg = `${plain}.${signing.sign(plain).toString("base64url")}`;
+  for (const wrong of ["", "a.b", forged, otherAlg, `${jwt}.x`, `${header}.bnVsbA.`]) {
     assert.equal(readNatsJwt(wrong), undefined, wrong.slice(0, 40));
   }
 });

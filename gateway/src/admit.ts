@@ -140,12 +140,12 @@ function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: strin
 
 /** The part of an Identity that a record keeps. */
 export function identityFacts(
-  identity: Identity,
+  identity: Omit<Identity, "proof" | "expiresAt"> & Partial<Pick<Identity, "proof">>,
 ): Pick<AuditRecord, "user" | "issuer" | "name" | "actor" | "proof" | "acr"> {
   return {
     user: identity.user,
     issuer: identity.issuer,
-    proof: identity.proof,
+    ...(identity.proof && { proof: identity.proof }),
     ...(identity.name !== undefined && { name: identity.name }),
     ...(identity.actor && { actor: identity.actor.user }),
     ...(identity.acr !== undefined && { acr: identity.acr }),

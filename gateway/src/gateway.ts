@@ -9,21 +9,24 @@ import { createStdoutSink } from "./audit/stdout-sink.ts";
 import type { Config } from "./config/config.ts";
 import { loadNatsKeys, type NatsKeys } from "./credentials/nats-keys.ts";
 import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
+import { type AuthParts, addAuth } from "./endpoints/auth.ts";
 import { addDemo } from "./endpoints/demo.ts";
 import { addAdmin, addHealth } from "./endpoints/health.ts";
 import { addJwks } from "./endpoints/jwks.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
 import { addPublish } from "./endpoints/publish.ts";
 import { addRequest } from "./endpoints/request.ts";
+import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { addSubscribe } from "./endpoints/subscribe.ts";
 import { addWhoami } from "./endpoints/whoami.ts";
 import { GatewayError } from "./errors.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
-import { cookieNameOf } from "./identity/cookie.ts";
+import { cookieNameOf, loginCookieNameOf } from "./identity/cookie.ts";
 import { createIdentify } from "./identity/identify.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
+import { createSignIn, type SignIn } from "./identity/sign-in.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
@@ -102,7 +105,16 @@ async function compose(base: Base): Promise<Gateway> {
   const state = await openState(base, { dial, keys, instance });
   const audit = openAudit(base, state.control, instance);
   const pool = openPool(base, { dial, keys, instance });
-  const { admit, effects, streams } = createFlow(base, { ...state, policy, issuers, audit, pool, instance });
+  const signIn = signInOf(base, { issuers, sessions: state.sessions, keys });
+  const { admit, effects, streams } = createFlow(base, {
+    ...state,
+    policy,
+    issuers,
+    signIn,
+    audit,
+    pool,
+    instance,
+  });
   state.sessions.onNotBefore((key, at) => {
     streams.revoke(key, at);
     pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
@@ -118,12 +130,43 @@ async function compose(base: Base): Promise<Gateway> {
     addWhoami(app, parts, inboxPrefix);
     addJwks(app, servedKeys(state.directory, clock));
     addHealth(app);
+    if (signIn) addAuth(app, { ...parts, signIn, audit, instance, ...placesOf(config) });
     if (config.demo !== undefined) addDemo(app, config.demo);
   });
   // Ended first, so that readers are told before the listener waits for them.
   running.add(() => streams.close());
   log.info({ address, adminAddress, instance, policy: policy.current.version }, "ready");
   return { address, ...(adminAddress !== undefined && { adminAddress }), close: () => running.close() };
+}
+
+/** @returns undefined when no issuer has a client: then nobody signs in here, and bearer tokens are all there is */
+function signInOf(
+  { config }: Base,
+  {
+    issuers,
+    sessions,
+    keys,
+  }: { readonly issuers: Issuers; readonly sessions: SessionKv; readonly keys: NatsKeys },
+): SignIn | undefined {
+  if (config.issuers.every(({ client }) => client === undefined)) return undefined;
+  return createSignIn({
+    issuers,
+    sessions,
+    publicUrl: config.publicUrl,
+    origins: config.origins,
+    loginKey: () => keys.clusterSecret.subkey("login-state"),
+    refreshKey: () => keys.clusterSecret.subkey("refresh-token"),
+    idleSeconds: config.session.idleSeconds,
+    absoluteSeconds: config.session.absoluteSeconds,
+  });
+}
+
+function placesOf({ publicUrl }: Config): Pick<AuthParts, "loginCookieName" | "home"> {
+  const { pathname } = new URL(publicUrl);
+  return {
+    loginCookieName: loginCookieNameOf(publicUrl),
+    home: pathname.endsWith("/") ? pathname : `${pathname}/`,
+  };
 }
 
 function livePolicyOf(config: Config, log: Logger): LivePolicy {
@@ -287,6 +330,7 @@ const CONTROL_LINE_BYTES_MAX = { operator: 1_000_000, hosted: 4_096 } as const;
 interface FlowParts extends State {
   readonly policy: LivePolicy;
   readonly issuers: Issuers;
+  readonly signIn: SignIn | undefined;
   readonly audit: AuditLog;
   readonly pool: Pool;
   readonly instance: string;
@@ -295,11 +339,12 @@ interface FlowParts extends State {
 /** The one flow: identify, decide, record; then one of the effects. */
 function createFlow(
   { config, clock }: Base,
-  { sessions, directory, sealKeys, policy, issuers, audit, pool, instance }: FlowParts,
+  { sessions, directory, sealKeys, policy, issuers, signIn, audit, pool, instance }: FlowParts,
 ): Pick<EndpointParts, "admit" | "effects" | "streams"> {
   const seals = { issuer: config.publicUrl, audience: config.trustDomain };
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
+    ...(signIn && { verifySession: signIn.verifySession }),
     notBefore: (key) => sessions.notBefore(key),
     origins: config.origins,
   });
@@ -358,6 +403,11 @@ async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => v
   // Everything hangs under the path of the public URL.
   const prefix = new URL(config.publicUrl).pathname.replace(/\/$/, "");
   await app.register(async (scope) => addEndpoints(scope), { prefix });
+  addResourceMetadata(
+    app,
+    config.publicUrl,
+    config.issuers.map(({ url }) => url),
+  );
   running.add(() => closeWithin(app, config.limits.drainTimeoutMs));
   const address = await listen(
     app,

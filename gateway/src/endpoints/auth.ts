@@ -1,0 +1,132 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { identityFacts } from "../admit.ts";
+import type { AuditLog, AuditRecord } from "../audit/record.ts";
+import type { Identity, Proof } from "../identity/identity.ts";
+import type { SignIn } from "../identity/sign-in.ts";
+import { allowed, type Outcome, type Refusal } from "../refusal.ts";
+import { cookieOf } from "./cookie.ts";
+import type { EndpointParts } from "./parts.ts";
+import { readQuery, single } from "./query.ts";
+import { orRefuse, RefusalError } from "./server.ts";
+
+/** A logout token is a small JWT: OpenID Connect Back-Channel Logout §2.4. */
+const LOGOUT_TOKEN_BYTES_MAX = 8_192;
+
+export interface AuthParts extends Pick<EndpointParts, "presentedOf" | "clock"> {
+  readonly signIn: SignIn;
+  readonly audit: AuditLog;
+  readonly instance: string;
+  readonly loginCookieName: string;
+  /** Path of the public URL with a slash at its end: where a browser goes when nothing else was asked. */
+  readonly home: string;
+}
+
+/** The web session: sign-in, its callback, sign-out from here and from the provider. Each is recorded. */
+export function addAuth(app: FastifyInstance, parts: AuthParts): void {
+  const { signIn, clock, loginCookieName, presentedOf, home } = parts;
+
+  app.get("/auth/login", async (request, reply) => {
+    const query = orRefuse(readQuery(request, ["return-to", "issuer"]));
+    const returnTo = orRefuse(single("return-to", query["return-to"]));
+    const issuer = orRefuse(single("issuer", query.issuer));
+    const begun = await signIn.begin({
+      ...(returnTo !== undefined && { returnTo }),
+      ...(issuer !== undefined && { issuer }),
+      now: clock(),
+    });
+    const { location, cookie } = orRefuse(begun);
+    return reply.header("set-cookie", cookie).header("cache-control", "no-store").redirect(location, 302);
+  });
+
+  async function callback(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const former = sessionProofOf(presentedOf(request));
+    const finished = await signIn.finish({
+      url: request.url,
+      loginCookie: cookieOf(request.raw.rawHeaders, loginCookieName),
+      ...(former && { formerSession: former.id }),
+      now: clock(),
+    });
+    await record(parts, request, "sign-in", finished, (signedIn) => signedIn.session.identity);
+    const { cookies, returnTo } = orRefuse(finished);
+    return reply.header("set-cookie", cookies).header("cache-control", "no-store").redirect(returnTo, 303);
+  }
+  app.get("/auth/callback", callback);
+  app.get("/auth/callback/:issuer", callback);
+
+  app.post("/auth/logout", async (request, reply) => {
+    const presented = presentedOf(request);
+    // Recorded before it is done, as everything is; who it was is in the record of the session's sign-in.
+    await record(parts, request, "sign-out", presented, () => undefined);
+    const { cookies, location } = orRefuse(
+      await signIn.logout({ presented: orRefuse(presented), now: clock() }),
+    );
+    reply.header("set-cookie", cookies).header("cache-control", "no-store");
+    // A form navigates; a script cannot follow a redirect to another origin, and is told instead.
+    if (request.headers["sec-fetch-mode"] === "navigate") return reply.redirect(location ?? home, 303);
+    return reply.send(location === undefined ? {} : { location });
+  });
+
+  app.post("/auth/backchannel-logout", async (request, reply) => {
+    const outcome = await signIn.backChannelLogout({
+      logoutToken: logoutTokenOf(request.body),
+      now: clock(),
+    });
+    await record(parts, request, "sign-out by provider", outcome, () => undefined);
+    orRefuse(outcome);
+    return reply.header("cache-control", "no-store").code(200).send();
+  });
+}
+
+function sessionProofOf(
+  presented: ReturnType<EndpointParts["presentedOf"]>,
+): Extract<Proof, { kind: "session" }> | undefined {
+  if (!presented.ok) return undefined;
+  return presented.value.proofs.find((proof) => proof.kind === "session");
+}
+
+/** @source  OpenID Connect Back-Channel Logout 1.0 §2.5: a form with `logout_token` */
+function logoutTokenOf(body: unknown): string {
+  const text =
+    body instanceof Uint8Array && body.length <= 2 * LOGOUT_TOKEN_BYTES_MAX
+      ? Buffer.from(body).toString("latin1")
+      : "";
+  const token = new URLSearchParams(text).get("logout_token");
+  if (token !== null && token.length <= LOGOUT_TOKEN_BYTES_MAX) return token;
+  throw new RefusalError({
+    reason: "request_invalid",
+    what: "logout_token",
+    why: "expected one in a form body",
+  });
+}
+
+/** @throws RefusalError when the record cannot be written */
+async function record<T>(
+  { audit, clock, instance }: AuthParts,
+  { facts }: FastifyRequest,
+  action: string,
+  outcome: Outcome<T>,
+  whoOf: (value: T) => Omit<Identity, "proof" | "expiresAt"> | undefined,
+): Promise<void> {
+  const who = outcome.ok ? whoOf(outcome.value) : undefined;
+  const entry: AuditRecord = {
+    kind: "decision",
+    at: new Date(clock() * 1000).toISOString(),
+    instance,
+    ...facts,
+    lane: "auth",
+    action,
+    outcome: outcome.ok ? "allowed" : "refused",
+    ...(who && identityFacts(who)),
+    ...(!outcome.ok && { refusal: outcome.refusal }),
+  };
+  const written = await audit.record(entry).then((): Outcome<void> => allowed(undefined), unwritable);
+  orRefuse(written);
+}
+
+function unwritable(error: unknown): Outcome<void> {
+  const refusal: Refusal = {
+    reason: "record_unwritable",
+    why: error instanceof Error ? error.message : String(error),
+  };
+  return { ok: false, refusal };
+}

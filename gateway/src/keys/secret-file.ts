@@ -6,7 +6,7 @@ import { GatewayError } from "../errors.ts";
 /**
  * Reads a small file that only its owner may read.
  *
- * On POSIX a file that others may read is refused. On Windows nothing is checked: who may read it follows from
+ * On POSIX a file that others may read is refused (see `isOpenToOthers`). On Windows nothing is checked: who may read it follows from
  * the access control list its folder hands down.
  *
  * @param what  names the file in messages: "the proxy key"
@@ -28,7 +28,7 @@ export async function readSecretFile(
   try {
     const facts = await file.stat();
     if (!facts.isFile()) throw invalid(path, what, "it is not a file", "Run `countersign init` again.");
-    if (process.platform !== "win32" && (facts.mode & 0o077) !== 0) {
+    if (process.platform !== "win32" && isOpenToOthers(facts, process.geteuid?.() ?? 0)) {
       const mode = (facts.mode & 0o777).toString(8).padStart(4, "0");
       throw invalid(path, what, `others may read it (mode ${mode})`, `Run: chmod 600 "${path}"`);
     }
@@ -39,6 +39,19 @@ export async function readSecretFile(
   } finally {
     await file.close();
   }
+}
+
+/**
+ * Whether a file may be read or written by more than its user: any right of group or world. One case is no leak:
+ * a file of root's that the user's group may read, since that is how an orchestrator hands a secret to a process
+ * that is not root (Kubernetes: `fsGroup`).
+ */
+export function isOpenToOthers(
+  { mode, uid }: { readonly mode: number; readonly uid: number },
+  ownUid: number,
+): boolean {
+  const handedOver = uid === 0 && ownUid !== 0;
+  return (mode & (handedOver ? 0o037 : 0o077)) !== 0;
 }
 
 /**

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { inspect } from "node:util";
 import { GatewayError } from "../errors.ts";
-import { createSecretFile, readSecretFile } from "./secret-file.ts";
+import { createSecretFile, isOpenToOthers, readSecretFile } from "./secret-file.ts";
 import { clusterSecretOf, createClusterSecretText, loadClusterSecret } from "./secrets.ts";
 
 const HKDF_OF_INBOX = "6961189165e8e6e57c8e222bb4b4bc6c55c3af650029e0a711e15d059f928d33";
@@ -62,4 +62,26 @@ test("readSecretFile() refuses a folder, a large file, and one that others may r
   if (process.platform === "win32") return;
   await chmod(path, 0o644);
   await assert.rejects(readSecretFile(path, "the key", 20), /others may read it \(mode 0644\)/);
+});
+
+test("isOpenToOthers() allows only the owner, and the group only where root hands the file over", () => {
+  const [root, own, another] = [0, 1000, 1001];
+  const closed: readonly (readonly [mode: number, uid: number, ownUid: number])[] = [
+    [0o100600, own, own],
+    [0o100400, own, own],
+    [0o100600, root, root],
+    [0o100440, root, own],
+    [0o100640, root, own],
+  ];
+  const open: typeof closed = [
+    [0o100640, own, own],
+    [0o100604, own, own],
+    [0o100620, own, own],
+    [0o100640, root, root],
+    [0o100640, another, own],
+    [0o100660, root, own],
+    [0o100644, root, own],
+  ];
+  for (const [mode, uid, ownUid] of closed) assert.equal(isOpenToOthers({ mode, uid }, ownUid), false);
+  for (const [mode, uid, ownUid] of open) assert.equal(isOpenToOthers({ mode, uid }, ownUid), true);
 });

@@ -80,7 +80,7 @@ export class Link {
 
   /** Judges without sending. @returns the encoded header block */
   judge(message: OutboundMessage): Outcome<Uint8Array> {
-    if (!this.#alive) return unavailable("not connected");
+    if (!this.#alive || this.#connection.isClosed()) return unavailable("not connected");
     const fault = faultOfSubject(message.subject);
     if (fault !== undefined)
       return refused({ reason: "subject_invalid", subject: message.subject.slice(0, 256), why: fault });
@@ -171,6 +171,8 @@ export class Link {
         what: "requests in flight",
         max: REQUESTS_IN_FLIGHT_MAX,
       });
+    const judged = this.judge(message);
+    if (!judged.ok) return judged;
     this.#answers ??= this.#subscribeAnswers();
     const token = randomBytes(12).toString("base64url");
     const { promise, resolve } = Promise.withResolvers<Outcome<InboundMessage>>();
@@ -210,8 +212,9 @@ export class Link {
     });
   }
 
-  /** Subscribes without waiting; `ping()` afterwards tells whether nats-server has taken it. */
+  /** Subscribes without waiting; `settled()` afterwards tells whether nats-server has taken it. */
   subscribe(subject: string, queue: string | undefined, reader: LinkReader): Leave {
+    if (!this.#alive || this.#connection.isClosed()) return ignore;
     const subscription = this.#connection.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: (error, raw) => {

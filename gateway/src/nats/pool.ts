@@ -43,6 +43,7 @@ class ConnectionPool implements Pool {
   readonly #idleSeconds: number;
   readonly #sweep: NodeJS.Timeout;
   readonly #entries = new Map<string, Entry>();
+  readonly #holds = new Map<string, number>();
   readonly #ending = new Set<Promise<void>>();
   #closing = false;
 
@@ -75,17 +76,19 @@ class ConnectionPool implements Pool {
     return this.#open(key, identity, grant, now);
   }
 
+  /** Counted whether or not the connection is there yet: a stream holds before it asks for one. */
   hold(identity: Identity, grant: Grant): () => void {
     const key = keyOf(identity, grant);
-    const entry = this.#entries.get(key);
-    if (!entry) return () => {};
-    entry.holds += 1;
+    this.#holds.set(key, (this.#holds.get(key) ?? 0) + 1);
     let held = true;
     return () => {
       if (!held) return;
       held = false;
-      entry.holds -= 1;
-      entry.usedAt = this.#parts.clock();
+      const left = (this.#holds.get(key) ?? 1) - 1;
+      if (left > 0) this.#holds.set(key, left);
+      else this.#holds.delete(key);
+      const entry = this.#entries.get(key);
+      if (entry) entry.usedAt = this.#parts.clock();
     };
   }
 
@@ -144,16 +147,20 @@ class ConnectionPool implements Pool {
     const now = this.#parts.clock();
     for (const [key, entry] of this.#entries) {
       const held = entry.expireLeases(now);
-      const idle = entry.idle && entry.usedAt + this.#idleSeconds <= now;
+      const idle = this.#isIdle(key, entry) && entry.usedAt + this.#idleSeconds <= now;
       if (!held || idle) this.#end(key, entry, "closed");
     }
+  }
+
+  #isIdle(key: string, entry: Entry): boolean {
+    return entry.idle && !this.#holds.has(key);
   }
 
   #makeRoom(): boolean {
     if (this.#entries.size < this.#connectionsMax) return true;
     let oldest: [string, Entry] | undefined;
     for (const [key, entry] of this.#entries)
-      if (entry.idle && (!oldest || entry.usedAt < oldest[1].usedAt)) oldest = [key, entry];
+      if (this.#isIdle(key, entry) && (!oldest || entry.usedAt < oldest[1].usedAt)) oldest = [key, entry];
     if (!oldest) return false;
     this.#end(...oldest, "closed");
     return true;
@@ -173,7 +180,6 @@ class Entry {
   identity: Identity;
   answer: Outcome<Connection> | Promise<Outcome<Connection>>;
   connection: IdentityConnection | undefined;
-  holds = 0;
   usedAt: EpochSeconds;
   readonly #leases = new Map<string, Identity>();
 
@@ -184,8 +190,9 @@ class Entry {
     this.#leases.set(identity.proof.hash, identity);
   }
 
+  /** Whether nobody reads from it or waits for an answer; while it is being dialled, somebody waits. */
   get idle(): boolean {
-    return this.holds === 0 && this.connection !== undefined && !this.connection.busy;
+    return this.connection !== undefined && !this.connection.busy;
   }
 
   opened(connection: IdentityConnection): Outcome<Connection> {

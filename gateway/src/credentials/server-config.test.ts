@@ -115,7 +115,7 @@ function serverOf(index: number, routePort: number, routePorts: readonly number[
 
 /** JetStream elects its leader some time after the servers are ready, and says only that it is not there yet. */
 async function untilThere<T>(ask: () => Promise<T>): Promise<T> {
-  const end = Date.now() + 30_000;
+  const end = Date.now() + 60_000;
   for (;;) {
     try {
       return await ask();

@@ -4,6 +4,7 @@ import { initCommand } from "./init.ts";
 import type { CommandIo } from "./io.ts";
 import { policyCommand } from "./policy.ts";
 import { serveCommand } from "./serve.ts";
+import { verifyCommand } from "./verify.ts";
 import { whoamiCommand } from "./whoami.ts";
 
 /** The `countersign` command: one file per subcommand, one line here. */
@@ -18,7 +19,7 @@ export function createProgram(io: CommandIo): Command {
 Exit codes: 0 yes, 1 no or failed, 2 usage or unreadable input, 3 (policy diff) wider.
 Answers go to standard output, progress and errors to standard error.`,
     );
-  for (const command of [serveCommand, initCommand, policyCommand, whoamiCommand]) {
+  for (const command of [serveCommand, initCommand, policyCommand, whoamiCommand, verifyCommand]) {
     program.addCommand(command(io));
   }
   return settle(program, io);

@@ -1,15 +1,16 @@
 import { z } from "zod";
 import { section } from "./section.ts";
-import { count, matching, path, type SchemaContext, shown, sizeBytes } from "./values.ts";
+import { count, path, type SchemaContext, shown, sizeBytes } from "./values.ts";
 
 /** Where records go; every one must take a record before there is an effect. */
 export type AuditConfig =
   | { readonly to: "stdout" }
   | { readonly to: "file"; readonly path: string; readonly rotateBytes: number; readonly keep: number }
-  | { readonly to: "stream"; readonly stream: string };
+  /** The stream AUDIT in the gateway's own account. */
+  | { readonly to: "stream" };
 
 const TARGETS_MAX = 8;
-const EXPECTED = "expected stdout, { file: PATH } or { stream: NAME }";
+const EXPECTED = "expected stdout, { file: PATH } or { stream: AUDIT }";
 
 export function auditSchema(context: SchemaContext): z.ZodType<readonly AuditConfig[]> {
   return z
@@ -45,16 +46,17 @@ function targetSchema(context: SchemaContext): z.ZodType<AuditConfig> {
     keep: count({ from: 1, to: 10_000 })
       .optional()
       .meta({ description: "Rotated files kept; older ones are deleted. Default 100." }),
-    stream: matching("a stream's name of [A-Za-z0-9_-]", /^[A-Za-z0-9_-]{1,64}$/)
+    stream: z
+      .literal("AUDIT", { error: ({ input }) => `expected AUDIT; found ${shown(input)}` })
       .optional()
-      .meta({ description: "A JetStream stream in the gateway's own account, created when absent." }),
+      .meta({ description: "`AUDIT`: the JetStream stream of this name in the gateway's own account." }),
   }).transform((given, issues): AuditConfig => {
     const { file, stream, rotate, keep } = given;
     if (file !== undefined && stream === undefined) {
       return { to: "file", path: file, rotateBytes: rotate ?? ROTATE_BYTES, keep: keep ?? KEEP };
     }
     if (stream !== undefined && file === undefined && rotate === undefined && keep === undefined) {
-      return { to: "stream", stream };
+      return { to: "stream" };
     }
     issues.addIssue(
       stream === undefined ? EXPECTED : "expected stream alone: file, rotate and keep are for a file",

@@ -1,6 +1,7 @@
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
+import { isOpenToOthers } from "../keys/secret-file.ts";
 import { path, type SchemaContext, shown } from "./values.ts";
 
 /**
@@ -96,9 +97,10 @@ function readBounded(file: string, { owner }: { readonly owner: boolean }): stri
     );
   }
   try {
-    const { mode, size } = fstatSync(descriptor);
+    const facts = fstatSync(descriptor);
+    const { mode, size } = facts;
     // On Windows the mode says nothing; there the folder's access control list is what protects it.
-    if (owner && process.platform !== "win32" && (mode & 0o077) !== 0) {
+    if (owner && process.platform !== "win32" && isOpenToOthers(facts, process.geteuid?.() ?? 0)) {
       const octal = (mode & 0o777).toString(8).padStart(4, "0");
       throw unreadable(
         shown(file),

@@ -1,0 +1,149 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Outcome, Refusal } from "../refusal.ts";
+import { type BackChannelLogout, createBackChannelLogout } from "./back-channel-logout.ts";
+import { createIssuers, type IssuerOptions } from "./issuer.ts";
+import { upstreamSessionHashOf } from "./session-proof.ts";
+import { startTestIssuer, type TestIssuer } from "./testing/issuer.ts";
+import { createMemorySessions } from "./testing/memory-sessions.ts";
+
+const now = 1_800_000_000;
+const events = { "http://schemas.openid.net/event/backchannel-logout": {} };
+let jti = 0;
+
+interface Bench {
+  readonly issuer: TestIssuer;
+  readonly sessions: ReturnType<typeof createMemorySessions>;
+  readonly logout: BackChannelLogout;
+  send(claims?: object, header?: Record<string, unknown>, at?: number): Promise<Outcome<void>>;
+  token(claims?: object, header?: Record<string, unknown>): string;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+async function startBench(options: Partial<IssuerOptions> = {}): Promise<Bench> {
+  const issuer = await startTestIssuer();
+  const sessions = createMemorySessions();
+  const client = { id: "gw", secret: () => "s" };
+  const issuers = createIssuers([
+    { name: "demo", url: issuer.url, audience: "countersign", client, ...options },
+  ]);
+  const logout = createBackChannelLogout({ issuers, sessions });
+  const token: Bench["token"] = (claims, header) => {
+    const good = {
+      iss: issuer.url,
+      aud: "gw",
+      sub: "alice",
+      iat: now - 60,
+      exp: now + 60,
+      jti: `${jti++}`,
+      events,
+    };
+    return issuer.sign({ ...good, ...claims }, { typ: "logout+jwt", ...header });
+  };
+  return {
+    issuer,
+    sessions,
+    logout,
+    token,
+    send: (claims, header, at = now) => logout({ logoutToken: token(claims, header), now: at }),
+    [Symbol.asyncDispose]: () => issuer.stop(),
+  };
+}
+
+const done = { ok: true, value: undefined };
+function invalid(why: string): Refusal {
+  return { reason: "proof_invalid", why };
+}
+
+test("backChannelLogout() signs the user out when no session is named, up to the token's time", async () => {
+  await using bench = await startBench();
+  assert.deepEqual(await bench.send(), done);
+  // Its iat, 60 s ago, and 30 s of clock difference.
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), now - 30);
+});
+
+test("backChannelLogout() signs the named session out and not the user", async () => {
+  await using bench = await startBench();
+  assert.deepEqual(await bench.send({ sid: "sid-1", iat: now }), done);
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), undefined);
+  assert.equal(bench.sessions.notBefore({ session: upstreamSessionHashOf("demo", "sid-1") }), now);
+  assert.deepEqual(await bench.send({ sid: "sid-2", sub: undefined }), done);
+  assert.equal(bench.sessions.notBefore({ session: upstreamSessionHashOf("demo", "sid-2") }), now - 30);
+});
+
+test("backChannelLogout() refuses whatever is no logout token for us", async () => {
+  await using bench = await startBench();
+  for (const [claims, refusal] of [
+    [{ aud: "other" }, { reason: "audience_mismatch", expected: "gw", found: ["other"] }],
+    [{ aud: ["gw", "x"] }, { reason: "audience_mismatch", expected: "gw", found: ["gw", "x"] }],
+    [{ iss: "https://evil.example" }, { reason: "issuer_unknown", issuer: "https://evil.example" }],
+    [{ exp: now }, { reason: "proof_expired", expiredAt: now, now }],
+    [{ iat: now + 31 }, { reason: "proof_not_yet_valid", validFrom: now + 31, now }],
+    [{ exp: now + 3_600 }, invalid("it lives too long")],
+    [{ exp: undefined }, invalid("iat, exp or nbf is missing or no time")],
+    [{ nonce: "n" }, invalid("claim nonce belongs to another kind of token")],
+    [{ events: undefined }, invalid("its event is not a logout")],
+    [
+      { events: { "http://schemas.openid.net/event/backchannel-logout": "x" } },
+      invalid("its event is not a logout"),
+    ],
+    [{ events: { other: {} } }, invalid("its event is not a logout")],
+    [{ events: [] }, invalid("its event is not a logout")],
+    [{ jti: undefined }, invalid("its id (jti) is missing")],
+    [{ jti: "x".repeat(257) }, invalid("its id (jti) is missing")],
+    [{ sub: undefined }, invalid("it names neither a session nor a user")],
+    [{ sub: "" }, invalid("it names neither a session nor a user")],
+    [{ padding: "x".repeat(8_192) }, invalid("a token over the size limit")],
+  ] as const) {
+    assert.deepEqual(await bench.send(claims), { ok: false, refusal }, JSON.stringify(claims));
+  }
+  for (const typ of ["JWT", undefined, "at+jwt", "txntoken+jwt"]) {
+    const refusal = invalid("its type is not that of a logout token");
+    assert.deepEqual(await bench.send({}, { typ }), { ok: false, refusal });
+  }
+  const [head, , tail] = bench.token().split(".");
+  const [, body] = bench.token({ sub: "bob" }).split(".");
+  const forged = await bench.logout({ logoutToken: `${head}.${body}.${tail}`, now });
+  assert.deepEqual(forged, { ok: false, refusal: invalid("signature") });
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), undefined);
+  assert.equal(bench.sessions.notBefore({ user: "demo-bob" }), undefined);
+});
+
+test("backChannelLogout() takes each token once, and a copy elsewhere ends nothing that began since", async () => {
+  await using bench = await startBench();
+  const logoutToken = bench.token();
+  assert.deepEqual(await bench.logout({ logoutToken, now }), done);
+  const refusal = invalid("it was used before");
+  assert.deepEqual(await bench.logout({ logoutToken, now: now + 50 }), { ok: false, refusal });
+  const client = { id: "gw", secret: () => "s" };
+  const issuers = createIssuers([{ name: "demo", url: bench.issuer.url, audience: "x", client }]);
+  const elsewhere = createBackChannelLogout({ issuers, sessions: bench.sessions });
+  assert.deepEqual(await elsewhere({ logoutToken, now: now + 50 }), done);
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), now - 30);
+});
+
+test("backChannelLogout() can be sent again when it could not be written", async () => {
+  await using bench = await startBench();
+  const logoutToken = bench.token();
+  bench.sessions.failure = new Error("no quorum");
+  const refusal: Refusal = { reason: "check_unavailable", check: "sign-outs", why: "no quorum" };
+  assert.deepEqual(await bench.logout({ logoutToken, now }), { ok: false, refusal });
+  bench.sessions.failure = undefined;
+  assert.deepEqual(await bench.logout({ logoutToken, now }), done);
+});
+
+test("backChannelLogout() does not take Entra's sub for the id it knows users by", async () => {
+  await using bench = await startBench({ entraTenant: "t" });
+  const refusal = invalid("it names neither a session nor a user");
+  assert.deepEqual(await bench.send(), { ok: false, refusal });
+  assert.deepEqual(await bench.send({ sid: "sid-1" }), done);
+});
+
+test("backChannelLogout() takes none of an issuer at which nobody signs in", async () => {
+  await using issuer = await startTestIssuer();
+  const issuers = createIssuers([{ name: "demo", url: issuer.url, audience: "countersign" }]);
+  const logout = createBackChannelLogout({ issuers, sessions: createMemorySessions() });
+  const claims = { iss: issuer.url, aud: "gw", sub: "alice", iat: now, exp: now + 60, jti: "1", events };
+  const outcome = await logout({ logoutToken: issuer.sign(claims, { typ: "logout+jwt" }), now });
+  assert.deepEqual(outcome, { ok: false, refusal: { reason: "issuer_unknown", issuer: issuer.url } });
+});

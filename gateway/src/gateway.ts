@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import type { FastifyInstance } from "fastify";
 import { type Admission, createAdmit } from "./admit.ts";
 import { createFileSink } from "./audit/file-sink.ts";
@@ -7,7 +6,7 @@ import type { AuditLog } from "./audit/record.ts";
 import type { Sink } from "./audit/sink.ts";
 import { createStdoutSink } from "./audit/stdout-sink.ts";
 import type { Config } from "./config/config.ts";
-import { loadNatsKeys, type NatsKeys } from "./credentials/nats-keys.ts";
+import type { NatsKeys } from "./credentials/nats-keys.ts";
 import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
 import { type AuthParts, addAuth } from "./endpoints/auth.ts";
 import { addDemo } from "./endpoints/demo.ts";
@@ -20,7 +19,13 @@ import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { addSubscribe } from "./endpoints/subscribe.ts";
 import { addWhoami } from "./endpoints/whoami.ts";
-import { GatewayError } from "./errors.ts";
+import {
+  CONTROL_LINE_BYTES_MAX,
+  controlStreamsOf,
+  instanceNameOf,
+  loadKeys,
+  natsServersOf,
+} from "./from-config.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf, loginCookieNameOf } from "./identity/cookie.ts";
 import { createIdentify } from "./identity/identify.ts";
@@ -63,11 +68,11 @@ const KEY_TURN_MS = 3_600_000;
 const KEY_RETRY_MS = 5_000;
 
 /**
- * Composes a gateway and starts it. The only place that constructs, and the only one that reads the clock.
+ * Composes a gateway and starts it. The only place that constructs.
  *
  * @throws GatewayError with what to mend; then nothing is left running
  */
-export async function startGateway(config: Config, log: Logger): Promise<Gateway> {
+export async function startGateway(config: Config, log: Logger, clock: Clock): Promise<Gateway> {
   const running = new Running();
   try {
     return await compose({
@@ -75,7 +80,7 @@ export async function startGateway(config: Config, log: Logger): Promise<Gateway
       log,
       running,
       readiness: new ReadinessList(),
-      clock: () => Date.now() / 1000,
+      clock,
     });
   } catch (error) {
     await running.close();
@@ -94,7 +99,7 @@ interface Base {
 
 async function compose(base: Base): Promise<Gateway> {
   const { config, log, clock, running } = base;
-  const instance = config.instance ?? instanceName();
+  const instance = instanceNameOf(config);
   const policy = livePolicyOf(config, log);
   const keys = await loadKeys(config);
   const issuers = createIssuers(config.issuers);
@@ -176,32 +181,6 @@ function livePolicyOf(config: Config, log: Logger): LivePolicy {
   return createLivePolicy(policy);
 }
 
-/** One NATS subject token that differs between machines; instances on one machine are named in the configuration. */
-function instanceName(): string {
-  const [name = ""] = hostname().split(".");
-  return name.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64) || "gateway";
-}
-
-async function loadKeys(config: Config): Promise<NatsKeys> {
-  const keys = await loadNatsKeys(config.nats.keys);
-  if (keys.kind !== config.nats.mode) {
-    const message = `Cannot use the keys in ${config.nats.keys}: made for \`mode: ${keys.kind}\`, and the configuration says ${config.nats.mode}`;
-    throw new GatewayError("KEYS_INVALID", message);
-  }
-  return keys;
-}
-
-function natsServersOf({ nats }: Config): Parameters<typeof createDial>[0] {
-  const { ca, cert, key } = nats.tls ?? {};
-  return {
-    servers: nats.servers,
-    dangerouslyAllowPlaintext: nats.dangerouslyAllowPlaintext,
-    ...(nats.tls && {
-      tls: { ...(ca && { ca: ca() }), ...(cert && { cert: cert() }), ...(key && { key: key() }) },
-    }),
-  };
-}
-
 interface State {
   readonly control: Control;
   readonly sessions: SessionKv;
@@ -232,9 +211,7 @@ async function openState(base: Base, { dial, keys, instance }: Nats): Promise<St
     user: keys.control,
     ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
     instance,
-    replicas: 1,
-    proofLifeSecondsMax: Math.max(config.session.absoluteSeconds, DAY_SECONDS),
-    auditSeconds: 0,
+    ...controlStreamsOf(config),
   });
   running.add(() => control?.close());
   sessions = await openSessionKv({ control, clock, instance });
@@ -245,7 +222,6 @@ async function openState(base: Base, { dial, keys, instance }: Nats): Promise<St
   return { control, sessions, directory, sealKeys };
 }
 
-const DAY_SECONDS = 86_400;
 const REMEDY_NATS =
   "See that nats-server runs and is reached (`countersign doctor`); it is tried again by itself.";
 
@@ -310,6 +286,7 @@ function openPool({ config, log, clock, running }: Base, { dial, keys, instance 
         now,
         inboxPrefix,
         controlLineBytesMax,
+        dangerouslyWithoutTrustedProxy: config.nats.dangerouslyWithoutTrustedProxy,
       });
     },
   });
@@ -323,9 +300,6 @@ function openPool({ config, log, clock, running }: Base, { dial, keys, instance 
   running.add(() => pool.close());
   return pool;
 }
-
-/** `init` writes 1 MB into the server's configuration; a hosted cluster has nats-server's own default. */
-const CONTROL_LINE_BYTES_MAX = { operator: 1_000_000, hosted: 4_096 } as const;
 
 interface FlowParts extends State {
   readonly policy: LivePolicy;

@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { VERSION } from "../version.ts";
+import { doctorCommand } from "./doctor.ts";
 import { initCommand } from "./init.ts";
 import type { CommandIo } from "./io.ts";
 import { policyCommand } from "./policy.ts";
@@ -19,7 +20,14 @@ export function createProgram(io: CommandIo): Command {
 Exit codes: 0 yes, 1 no or failed, 2 usage or unreadable input, 3 (policy diff) wider.
 Answers go to standard output, progress and errors to standard error.`,
     );
-  for (const command of [serveCommand, initCommand, policyCommand, whoamiCommand, verifyCommand]) {
+  for (const command of [
+    serveCommand,
+    initCommand,
+    doctorCommand,
+    policyCommand,
+    whoamiCommand,
+    verifyCommand,
+  ]) {
     program.addCommand(command(io));
   }
   return settle(program, io);

@@ -10,13 +10,14 @@ import { createLog } from "../log.ts";
 import { loadPolicy } from "../policy/live.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
-const DEFAULT_FILE = "countersign.yaml";
+/** Looked for where the command is started. */
+export const DEFAULT_CONFIG_FILE = "countersign.yaml";
 
 /** `countersign serve`: runs the gateway until it is told to end. */
 export function serveCommand(io: CommandIo): Command {
   return new Command("serve")
     .description("run the gateway")
-    .option("--config <file>", "the configuration file", io.env.COUNTERSIGN_CONFIG ?? DEFAULT_FILE)
+    .option("--config <file>", "the configuration file", io.env.COUNTERSIGN_CONFIG ?? DEFAULT_CONFIG_FILE)
     .option("--check", "report every mistake in configuration, keys and policy, and end")
     .addHelpText(
       "after",
@@ -47,7 +48,7 @@ export function configPath(io: CommandIo, file: string): string {
 async function serve(io: CommandIo, path: string): Promise<void> {
   const config = await loadConfig(path);
   const log = createLog(config.log.level);
-  const gateway = await startGateway(config, log);
+  const gateway = await startGateway(config, log, io.clock);
   if (!io.signal.aborted) await once(io.signal, "abort");
   log.info("ending");
   await gateway.close();

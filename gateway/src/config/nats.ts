@@ -11,6 +11,8 @@ export interface NatsConfig {
   readonly tls?: { readonly ca?: ReadText; readonly cert?: ReadText; readonly key?: ReadText };
   /** Absolute path of the folder that `countersign init` wrote. */
   readonly keys: string;
+  /** Copies of the gateway's own state, each on a server of its own. */
+  readonly replicas: 1 | 3 | 5;
   readonly dangerouslyWithoutTrustedProxy: boolean;
   readonly dangerouslyAllowPlaintext: boolean;
 }
@@ -38,6 +40,10 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
         .optional()
         .meta({ description: "Path of its private key; only its owner may read it." }),
       keys: path(context).meta({ description: "Folder with the keys, as `countersign init` wrote it." }),
+      replicas: z.literal([1, 3, 5], "expected 1, 3 or 5").default(1).meta({
+        description:
+          "Copies of sessions, sign-outs, public keys and the AUDIT stream; 3 on a cluster of three servers or more.",
+      }),
       "dangerously-without-trusted-proxy": dangerous().meta({
         description:
           "Needed with `mode: hosted`: a credential stolen from the gateway then works elsewhere until it expires.",
@@ -72,6 +78,7 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
       mode: given.mode,
       ...((ca || cert) && { tls: { ...(ca && { ca }), ...(cert && key && { cert, key }) } }),
       keys: given.keys,
+      replicas: given.replicas,
       dangerouslyWithoutTrustedProxy: withoutProxy,
       dangerouslyAllowPlaintext: plaintext,
     };

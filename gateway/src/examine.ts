@@ -1,0 +1,131 @@
+import type { Config } from "./config/config.ts";
+import {
+  CONTROL_LINE_BYTES_MAX,
+  controlStreamsOf,
+  instanceNameOf,
+  loadKeys,
+  natsServersOf,
+} from "./from-config.ts";
+import { createIssuers, type Issuer } from "./identity/issuer.ts";
+import { openControl } from "./nats/control.ts";
+import { createDial } from "./nats/dial.ts";
+import { checkFitness, type FitnessParts } from "./nats/fitness.ts";
+import { loadPolicy } from "./policy/live.ts";
+import type { Clock } from "./time.ts";
+
+/** One thing looked at. */
+export interface Examined {
+  /** `policy`, `keys`, `issuer entra`, `nats`, `server-version`, … */
+  readonly check: string;
+  readonly ok: boolean;
+  readonly found: string;
+  /** What to do about it; empty when ok. */
+  readonly remedy: string;
+}
+
+/** `doctor` waits no longer for a server: somebody sits in front of it. */
+const NATS_TIMEOUT_MS = 5_000;
+
+/**
+ * Looks at everything a gateway with this configuration needs, one after another. Never rejects: what cannot be
+ * looked at is a finding.
+ *
+ * @param onExamined  told each as it is found, since some take seconds
+ */
+export async function examine(
+  config: Config,
+  clock: Clock,
+  onExamined: (examined: Examined) => void,
+): Promise<void> {
+  const names = config.issuers.map(({ name }) => name);
+  await attempt(
+    "policy",
+    "Mend what it names; `countersign policy check` shows the same.",
+    onExamined,
+    async () => {
+      const { policy, warnings } = loadPolicy(config.policy, names);
+      return [`${policy.roles.length} roles, version ${policy.version.slice(0, 12)}`, ...warnings].join("; ");
+    },
+  );
+  for (const issuer of createIssuers(config.issuers).all) await examineIssuer(issuer, clock, onExamined);
+  const keys = await attempt(
+    "keys",
+    "Run `countersign init`, or restore the folder.",
+    onExamined,
+    () => loadKeys(config),
+    "the folder is complete",
+  );
+  if (keys) await examineNats(config, { keys, clock }, onExamined);
+}
+
+async function examineIssuer(
+  { options, metadata, keys }: Issuer,
+  clock: Clock,
+  onExamined: (examined: Examined) => void,
+): Promise<void> {
+  const remedy = `See that this machine reaches ${new URL(options.url).host} (proxy, firewall, certificate authority), and that \`url\` is the issuer's own spelling.`;
+  await attempt(`issuer ${options.name}`, remedy, onExamined, async () => {
+    const { jwksUri } = await metadata(clock());
+    // Any kid: that there is no such key is an answer too, and shows that the set can be read.
+    const answer = await keys.keyFor("countersign-doctor", clock());
+    if (!answer.found && answer.unavailable !== undefined) throw new Error(answer.unavailable);
+    return `${options.url} answers, keys at ${new URL(jwksUri).host}`;
+  });
+}
+
+async function examineNats(
+  config: Config,
+  { keys, clock }: { readonly keys: Awaited<ReturnType<typeof loadKeys>>; readonly clock: Clock },
+  onExamined: (examined: Examined) => void,
+): Promise<void> {
+  const dial = createDial(natsServersOf(config));
+  const proxy = keys.proxyKey && { proxyKey: keys.proxyKey };
+  const control = await attempt(
+    "nats",
+    `See that nats-server runs at ${config.nats.servers.join(", ")} with the configuration that \`countersign init\` wrote.`,
+    onExamined,
+    () =>
+      openControl({
+        dial,
+        user: keys.control,
+        ...proxy,
+        instance: instanceNameOf(config),
+        startTimeoutMs: NATS_TIMEOUT_MS,
+        ...controlStreamsOf(config),
+      }),
+    "CONTROL and its JetStream answer",
+  );
+  if (!control) return;
+  const parts: FitnessParts = {
+    dial,
+    control,
+    user: keys.control,
+    ...proxy,
+    ...(keys.system && { system: keys.system }),
+    controlLineBytesMax: CONTROL_LINE_BYTES_MAX[config.nats.mode],
+    clock,
+  };
+  try {
+    for (const finding of await checkFitness(parts)) onExamined(finding);
+  } finally {
+    await control.close();
+  }
+}
+
+/** @returns what it came to, or undefined after it was reported why not */
+async function attempt<T>(
+  check: string,
+  remedy: string,
+  onExamined: (examined: Examined) => void,
+  look: () => Promise<T>,
+  found?: string,
+): Promise<T | undefined> {
+  try {
+    const value = await look();
+    onExamined({ check, ok: true, found: found ?? String(value), remedy: "" });
+    return value;
+  } catch (error) {
+    onExamined({ check, ok: false, found: error instanceof Error ? error.message : String(error), remedy });
+    return undefined;
+  }
+}

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { InboundMessage, SubscribeOptions } from "./connection.ts";
-import type { Leave, Link } from "./link.ts";
+import type { Leave, SubscribingLink } from "./link.ts";
 
 /** What a handover may hold back of one subscription; more means that the old connection has hung. */
 const HELD_BYTES_MAX = 16 * 1024 * 1024;
@@ -16,9 +16,9 @@ export class CarriedSubscription {
   readonly #options: SubscribeOptions;
   readonly #onFault: (error: unknown) => void;
   readonly #onOver: () => void;
-  #live: Link | undefined;
+  #live: SubscribingLink | undefined;
   #leaveLive: Leave = nothing;
-  #next: Link | undefined;
+  #next: SubscribingLink | undefined;
   #leaveNext: Leave = nothing;
   #held: InboundMessage[] = [];
   #heldBytes = 0;
@@ -38,14 +38,14 @@ export class CarriedSubscription {
   }
 
   /** Takes its messages from this link alone: the first one, or one that replaces a lost one. */
-  attach(link: Link): void {
+  attach(link: SubscribingLink): void {
     this.#forgetHandover();
     this.#live = link;
     this.#leaveLive = this.#subscribeOn(link);
   }
 
   /** Handover, 1: subscribes on the new link beside the old. */
-  join(next: Link): void {
+  join(next: SubscribingLink): void {
     if (this.#over) return;
     this.#next = next;
     this.#leaveNext = this.#subscribeOn(next);
@@ -97,7 +97,7 @@ export class CarriedSubscription {
     this.#guarded(() => this.#options.onEnd(why));
   }
 
-  #subscribeOn(link: Link): Leave {
+  #subscribeOn(link: SubscribingLink): Leave {
     const { subject, queue } = this.#options;
     return link.subscribe(subject, queue, {
       take: (message) => this.#take(link, message),
@@ -105,7 +105,7 @@ export class CarriedSubscription {
     });
   }
 
-  #take(link: Link, message: InboundMessage): void {
+  #take(link: SubscribingLink, message: InboundMessage): void {
     if (this.#over) return;
     const shared = this.#options.queue !== undefined;
     if (link === this.#live) {

@@ -27,6 +27,11 @@ export interface LinkReader {
   readonly refused: () => void;
 }
 
+/** What a subscription needs of a link. */
+export interface SubscribingLink {
+  subscribe(subject: string, queue: string | undefined, reader: LinkReader): Leave;
+}
+
 /** Leaves a subscription: what nats-server sent before it took notice is still delivered. */
 export type Leave = () => void;
 
@@ -34,7 +39,7 @@ export type Leave = () => void;
  * One connection to one server under one credential: it dies once and is never repaired. All that outlives it
  * (renewal, reconnecting) is its owner's.
  */
-export class Link {
+export class Link implements SubscribingLink {
   /** When nats-server will end it. */
   readonly expiresAt: EpochSeconds;
   readonly serverId: string;

@@ -1,15 +1,9 @@
 import type { Config } from "./config/config.ts";
-import {
-  CONTROL_LINE_BYTES_MAX,
-  controlStreamsOf,
-  instanceNameOf,
-  loadKeys,
-  natsServersOf,
-} from "./from-config.ts";
+import { controlStreamsOf, fitnessPartsOf, instanceNameOf, loadKeys, natsServersOf } from "./from-config.ts";
 import { createIssuers, type Issuer } from "./identity/issuer.ts";
 import { openControl } from "./nats/control.ts";
 import { createDial } from "./nats/dial.ts";
-import { checkFitness, type FitnessParts } from "./nats/fitness.ts";
+import { checkFitness } from "./nats/fitness.ts";
 import { loadPolicy } from "./policy/live.ts";
 import type { Clock } from "./time.ts";
 
@@ -96,17 +90,9 @@ async function examineNats(
     "CONTROL and its JetStream answer",
   );
   if (!control) return;
-  const parts: FitnessParts = {
-    dial,
-    control,
-    user: keys.control,
-    ...proxy,
-    ...(keys.system && { system: keys.system }),
-    controlLineBytesMax: CONTROL_LINE_BYTES_MAX[config.nats.mode],
-    clock,
-  };
   try {
-    for (const finding of await checkFitness(parts)) onExamined(finding);
+    for (const finding of await checkFitness(fitnessPartsOf(config, { dial, control, keys, clock })))
+      onExamined(finding);
   } finally {
     await control.close();
   }

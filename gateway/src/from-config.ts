@@ -4,6 +4,7 @@ import { loadNatsKeys, type NatsKeys } from "./credentials/nats-keys.ts";
 import { GatewayError } from "./errors.ts";
 import type { ControlStreamOptions } from "./nats/control-streams.ts";
 import type { NatsServers } from "./nats/dial.ts";
+import type { FitnessParts } from "./nats/fitness.ts";
 
 /** One NATS subject token that differs between machines; instances on one machine are named in the configuration. */
 export function instanceNameOf({ instance }: Config): string {
@@ -49,3 +50,16 @@ export const CONTROL_LINE_BYTES_MAX: Readonly<Record<Config["nats"]["mode"], num
   operator: 1_000_000,
   hosted: 4_096,
 };
+
+export function fitnessPartsOf(
+  { nats }: Config,
+  { keys, ...parts }: Pick<FitnessParts, "dial" | "control" | "clock"> & { readonly keys: NatsKeys },
+): FitnessParts {
+  return {
+    ...parts,
+    user: keys.control,
+    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
+    ...(keys.system && { system: keys.system }),
+    controlLineBytesMax: CONTROL_LINE_BYTES_MAX[nats.mode],
+  };
+}

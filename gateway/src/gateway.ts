@@ -22,6 +22,7 @@ import { addWhoami } from "./endpoints/whoami.ts";
 import {
   CONTROL_LINE_BYTES_MAX,
   controlStreamsOf,
+  fitnessPartsOf,
   instanceNameOf,
   loadKeys,
   natsServersOf,
@@ -40,6 +41,7 @@ import { createAuditStream } from "./nats/audit-stream.ts";
 import type { Pool } from "./nats/connection.ts";
 import { type Control, openControl } from "./nats/control.ts";
 import { createDial, type Dial } from "./nats/dial.ts";
+import { checkFitness, type Finding, type FitnessParts } from "./nats/fitness.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
 import { createKeyKv } from "./nats/key-kv.ts";
 import { createPool } from "./nats/pool.ts";
@@ -66,6 +68,9 @@ export interface Gateway {
 const KEY_TURN_MS = 3_600_000;
 /** While the directory does not take a key. */
 const KEY_RETRY_MS = 5_000;
+/** A server may be replaced by an older one at any time; its version is seen at each (re)connect too. */
+const FITNESS_MS = 3_600_000;
+const FITNESS_RETRY_MS = 30_000;
 
 /**
  * Composes a gateway and starts it. The only place that constructs.
@@ -219,6 +224,7 @@ async function openState(base: Base, { dial, keys, instance }: Nats): Promise<St
   const directory = createKeyKv(control);
   const sealKeys = await openSealKeys({ stateDirectory: config.state, directory, instance, clock });
   await keepSealKeys(base, sealKeys);
+  await keepLooking(base, fitnessPartsOf(config, { dial, control, keys, clock }));
   return { control, sessions, directory, sealKeys };
 }
 
@@ -228,21 +234,31 @@ const REMEDY_NATS =
 /** Takes the first turn now, and each further one when it is due; a failure is tried again, and seen in readyz. */
 async function keepSealKeys({ log, running, readiness }: Base, sealKeys: SealKeys): Promise<void> {
   let failure: string | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  async function turn(): Promise<void> {
+  const unready = () => failure ?? (sealKeys.current() ? undefined : "no key is published");
+  readiness.add("seal key", unready, "See that the state directory is writable and NATS is ready.");
+  await running.repeat(async () => {
     try {
       await sealKeys.turn();
       failure = undefined;
+      return KEY_TURN_MS;
     } catch (error) {
       failure = error instanceof Error ? error.message : String(error);
       log.error({ why: failure }, "seal keys");
+      return KEY_RETRY_MS;
     }
-    timer = setTimeout(() => void turn(), failure === undefined ? KEY_TURN_MS : KEY_RETRY_MS).unref();
-  }
-  const unready = () => failure ?? (sealKeys.current() ? undefined : "no key is published");
-  readiness.add("seal key", unready, "See that the state directory is writable and NATS is ready.");
-  running.add(() => clearTimeout(timer));
-  await turn();
+  });
+}
+
+/** One server that is too old, or trusts no proxy, takes stolen credentials: not ready until it is mended. */
+async function keepLooking({ log, running, readiness }: Base, parts: FitnessParts): Promise<void> {
+  let wrong: readonly Finding[] = [];
+  const unready = () => wrong.map(({ check, found }) => `${check}: ${found}`).join("; ") || undefined;
+  readiness.add("nats fitness", unready, "`countersign doctor` says what to do about each.");
+  await running.repeat(async () => {
+    wrong = (await checkFitness(parts)).filter(({ ok }) => !ok);
+    for (const { check, found, remedy } of wrong) log.error({ check, found, remedy }, "NATS is not fit");
+    return wrong.length === 0 ? FITNESS_MS : FITNESS_RETRY_MS;
+  });
 }
 
 function openAudit(base: Base, control: Control, instance: string): AuditLog {

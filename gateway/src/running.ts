@@ -8,6 +8,26 @@ export class Running {
     this.#ends.push(end);
   }
 
+  /**
+   * Runs a task now and again and again until all is ended.
+   *
+   * @param task  never rejects; fulfils with how long to wait before the next time, milliseconds
+   * @returns when it has run once
+   */
+  async repeat(task: () => Promise<number>): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    let ended = false;
+    this.add(() => {
+      ended = true;
+      clearTimeout(timer);
+    });
+    async function run(): Promise<void> {
+      const waitMs = await task();
+      if (!ended) timer = setTimeout(() => void run(), waitMs).unref();
+    }
+    await run();
+  }
+
   /** Ends everything; one that fails keeps none of the others running, and is reported last. */
   async close(): Promise<void> {
     const failures: unknown[] = [];

@@ -125,7 +125,9 @@ async function checkProxy({ dial, user }: FitnessParts): Promise<Finding> {
   );
   const enforced = refusal !== undefined && /authorization violation/i.test(refusal);
   return finding("trusted-proxy", enforced, {
-    found: refusal ?? "a credential was taken without the proxy's signature: whoever steals one can use it",
+    found: enforced
+      ? "a credential without the proxy's signature is refused"
+      : (refusal ?? "a credential was taken without the proxy's signature: whoever steals one can use it"),
     remedy: "Add the `proxies` block that `countersign init` printed to every server, and reload it.",
   });
 }

@@ -77,6 +77,7 @@ test("backChannelLogout() refuses whatever is no logout token for us", async () 
     [{ aud: "other" }, { reason: "audience_mismatch", expected: "gw", found: ["other"] }],
     [{ aud: ["gw", "x"] }, { reason: "audience_mismatch", expected: "gw", found: ["gw", "x"] }],
     [{ iss: "https://evil.example" }, { reason: "issuer_unknown", issuer: "https://evil.example" }],
+    [{ iss: {} }, { reason: "issuer_unknown", issuer: "" }],
     [{ exp: now }, { reason: "proof_expired", expiredAt: now, now }],
     [{ iat: now + 31 }, { reason: "proof_not_yet_valid", validFrom: now + 31, now }],
     [{ exp: now + 3_600 }, invalid("it lives too long")],

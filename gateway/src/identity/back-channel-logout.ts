@@ -85,10 +85,10 @@ async function verifyLogoutToken(
   if (!jws.ok) return jws;
   const { typ, claims } = jws.value;
   if (typ !== "logout+jwt") return invalid("its type is not that of a logout token");
-  const issuer = typeof claims.iss === "string" ? issuers.byUrl(claims.iss) : undefined;
+  const iss = typeof claims.iss === "string" ? claims.iss : "";
+  const issuer = issuers.byUrl(iss);
   const client = issuer?.options.client;
-  if (!issuer || !client)
-    return refused({ reason: "issuer_unknown", issuer: String(claims.iss).slice(0, 256) });
+  if (!issuer || !client) return refused({ reason: "issuer_unknown", issuer: iss.slice(0, 256) });
   const verified = await verifyJws(jws.value, issuer, now);
   return verified.ok ? readLogoutToken(verified.value, issuer, client, now) : verified;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHmac, createPublicKey, hash } from "node:crypto";
 import { after, before, test } from "node:test";
+import fc from "fast-check";
 import type { Outcome, Refusal } from "../refusal.ts";
 import { readAttributes } from "./attributes.ts";
 import { createVerifyBearer } from "./bearer.ts";
@@ -277,7 +278,9 @@ test("verifyBearer() knows issuers by their exact identifier", async () => {
   ]) {
     assert.deepEqual(await refusalOf(good({ iss })), { reason: "issuer_unknown", issuer: iss });
   }
-  assert.deepEqual(await refusalOf(good({ iss: undefined })), { reason: "issuer_unknown", issuer: "" });
+  for (const iss of [undefined, {}, [], 7]) {
+    assert.deepEqual(await refusalOf(good({ iss })), { reason: "issuer_unknown", issuer: "" });
+  }
 });
 
 test("verifyBearer() refuses a token of one issuer signed by another one's key", async () => {
@@ -520,4 +523,45 @@ test("verifyBearer() remembers no refusal and no token of another hash", async (
   const forged = `${head}.${body}.${Buffer.alloc(64, 1).toString("base64url")}`;
   assert.deepEqual(verifyBearer(forged, now), { ok: false, refusal: invalid("signature") });
   assert.deepEqual(verifyBearer(forged, now), { ok: false, refusal: invalid("signature") });
+});
+
+test("verifyBearer() believes no token that differs from a good one by a single character", async () => {
+  const verifyBearer = verifierOf();
+  const token = issuer.sign(good());
+  assert.equal((await verifyBearer(token, now)).ok, true);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat({ max: token.length - 1 }),
+      fc.constantFrom(..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ ", ""),
+      async (at, character) => {
+        const changed = token.slice(0, at) + character + token.slice(at + 1);
+        if (changed !== token) assert.equal((await verifyBearer(changed, now)).ok, false);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test("verifyBearer() never throws, whatever stands in the claims", async () => {
+  const verifyBearer = verifierOf({ attributes: { groups: ["groups", "a.b"] } });
+  const claims = fc.constantFrom(
+    "iss",
+    "aud",
+    "sub",
+    "iat",
+    "exp",
+    "nbf",
+    "act",
+    "groups",
+    "a",
+    "client_id",
+    "_claim_names",
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(claims, fc.jsonValue({ maxDepth: 5 }), { maxKeys: 3 }), async (odd) => {
+      const outcome = await verifyBearer(issuer.sign(good(odd)), now);
+      if (outcome.ok) assert.match(outcome.value.user, /^demo-[A-Za-z0-9_=-]+$/);
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -92,11 +92,9 @@ export function createVerifyBearer({
 }
 
 function issuerOf({ claims }: Jws, issuers: Issuers): Outcome<Issuer> {
-  const iss = claims.iss;
-  const issuer = typeof iss === "string" ? issuers.byUrl(iss) : undefined;
-  return issuer
-    ? allowed(issuer)
-    : refused({ reason: "issuer_unknown", issuer: String(iss ?? "").slice(0, 256) });
+  const iss = typeof claims.iss === "string" ? claims.iss : "";
+  const issuer = issuers.byUrl(iss);
+  return issuer ? allowed(issuer) : refused({ reason: "issuer_unknown", issuer: iss.slice(0, 256) });
 }
 
 /** Judges the claims of an access token whose signature holds. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import fc from "fast-check";
 import type { Outcome } from "../refusal.ts";
 import { clearCookie, cookieNameOf, loginCookieNameOf, readCookie, setCookie } from "./cookie.ts";
 import type { Presented } from "./identity.ts";
@@ -185,4 +186,31 @@ test("readCookie() finds a cookie by its exact name, and none that is there twic
   assert.equal(readCookie(headers, "c"), undefined);
   assert.equal(readCookie(headers, ""), undefined);
   assert.equal(readCookie([...headers, "Cookie", "a=1"], "a"), undefined);
+});
+
+test("parsePresented() never throws, and what it takes for a proof stood in the headers", () => {
+  const name = fc.oneof(
+    fc.constantFrom("Cookie", "authorization", "Origin", "sec-fetch-site", "Seal-Claims", "x_y", "X-Other"),
+    fc.string({ maxLength: 20, unit: "binary" }),
+  );
+  const value = fc.oneof(
+    fc.constantFrom(
+      `${cookieName}=${id}`,
+      `${cookieName}=`,
+      "Bearer a.b.c",
+      "Bearer",
+      `a=b; ${cookieName}=${id};`,
+    ),
+    fc.string({ maxLength: 60, unit: "binary" }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, value), { maxLength: 8 }), (headers) => {
+      const outcome = parse(...headers.flat());
+      if (!outcome.ok) return assert.equal(outcome.refusal.reason, "proof_malformed");
+      for (const proof of outcome.value.proofs) {
+        const shown = proof.kind === "bearer" ? proof.token : `${cookieName}=${proof.id}`;
+        assert.ok(headers.some(([, text]) => text.includes(shown)));
+      }
+    }),
+  );
 });

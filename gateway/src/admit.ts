@@ -11,11 +11,16 @@ import type { Clock, EpochSeconds } from "./time.ts";
 export interface Ask {
   /** Refused when not even well-formed: that too is a decision, and recorded. */
   readonly presented: Outcome<Presented>;
-  /** Refused when its subject is not well-formed; `whoami` asks only who one is. */
-  readonly action: Outcome<Action> | "whoami";
+  /** Refused when its subject is not well-formed. A Question has no effect on NATS and needs only an Identity. */
+  readonly action: Outcome<Action> | Question;
   /** For a message, so that the record names it before it leaves. */
   readonly message?: MessageFacts;
   readonly facts: RequestFacts;
+}
+
+/** What somebody asks about themselves, as it is recorded: `whoami`, `explain publish orders.eu.1.create`. */
+export interface Question {
+  readonly question: string;
 }
 
 /** What joins the records of one request with the logs in front of us and the messages behind us. */
@@ -34,7 +39,7 @@ export interface RequestFacts {
 export interface Admission {
   readonly identity: Identity;
   readonly grant: Grant;
-  /** The line that allows it; absent for `whoami`, which needs none. */
+  /** The line that allows it; absent for a Question, which needs none. */
   readonly line?: GrantLine;
   readonly facts: RequestFacts;
   readonly at: EpochSeconds;
@@ -70,7 +75,7 @@ export function createAdmit({
 }): Admit {
   function judge(ask: Ask, identity: Identity, now: EpochSeconds): Verdict {
     const grant = grantOf(identity, now);
-    const outcome = ask.action === "whoami" ? allowed(undefined) : judgeAction(ask, ask.action, grant);
+    const outcome = "question" in ask.action ? allowed(undefined) : judgeAction(ask, ask.action, grant);
     // A refused action takes nothing from the rate, so that a mistyped subject does not use up the right ones.
     const rate = outcome.ok && ask.message ? withinRate(identity, grant, now) : allowed(undefined);
     return { identity, grant, outcome: rate.ok ? outcome : rate };
@@ -118,7 +123,7 @@ function judgeAction(ask: Ask, action: Outcome<Action>, grant: Grant): Outcome<G
 }
 
 function durableOf(ask: Ask, isDurable: (subject: string) => boolean): boolean {
-  if (ask.action === "whoami" || !ask.action.ok) return false;
+  if ("question" in ask.action || !ask.action.ok) return false;
   return "subject" in ask.action.value && isDurable(ask.action.value.subject);
 }
 
@@ -153,7 +158,7 @@ export function identityFacts(
 }
 
 function actionText({ action }: Ask): string {
-  if (action === "whoami") return "whoami";
+  if ("question" in action) return action.question;
   return action.ok ? formatAction(action.value) : describe(action.refusal);
 }
 

@@ -11,7 +11,9 @@ export function addWhoami(
 ): void {
   app.get("/v1/whoami", async (request, reply) => {
     const presented = presentedOf(request);
-    const admission = orRefuse(await admit({ presented, action: "whoami", facts: request.facts }));
+    const admission = orRefuse(
+      await admit({ presented, action: { question: "whoami" }, facts: request.facts }),
+    );
     const { identity, grant } = admission;
     return reply.header("cache-control", "no-store").send({
       user: identity.user,

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { HeaderList } from "../nats/connection.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import { parseDurationMs } from "../time.ts";
 import { httpHeadersOf } from "./headers.ts";
@@ -20,12 +21,22 @@ export function addRequest(app: FastifyInstance, parts: EndpointParts): void {
     const message = options.ok ? readMessage(request, options.value.subject, clock) : options;
     const admission = orRefuse(await admit(askOf("request", presentedOf(request), message, request)));
     const answer = orRefuse(await effects.request(admission, orRefuse(message), orRefuse(options).timeoutMs));
-    for (const [name, value] of httpHeadersOf(answer.headers).headers) reply.header(name, value);
+    for (const [name, values] of byName(httpHeadersOf(answer.headers).headers)) reply.header(name, values);
     // A service behind NATS chooses type and bytes: they must never run as a page of this origin.
     reply.header("content-security-policy", "sandbox; default-src 'none'");
     const { buffer, byteOffset, byteLength } = answer.payload;
     return reply.code(200).send(Buffer.from(buffer, byteOffset, byteLength));
   });
+}
+
+/** A header set twice would only overwrite itself: repeated ones are set together, as the list they are. */
+function byName(headers: HeaderList): ReadonlyMap<string, string | string[]> {
+  const found = new Map<string, string | string[]>();
+  for (const [name, value] of headers) {
+    const former = found.get(name);
+    found.set(name, former === undefined ? value : [former, value].flat());
+  }
+  return found;
 }
 
 function readOptions(request: FastifyRequest): Outcome<{ subject: string | undefined; timeoutMs: number }> {

@@ -12,7 +12,6 @@ export interface LimitsConfig {
   readonly connectionsMax: number;
   readonly natsConnectionsMax: number;
   readonly natsIdleSeconds: number;
-  readonly replyTimeoutMs: number;
   readonly tokenBytesMax: number;
   readonly drainTimeoutMs: number;
 }
@@ -49,9 +48,6 @@ export function limitsSchema(): z.ZodType<LimitsConfig> {
     "nats-idle": durationSeconds({ from: "1s", to: "24h" }).prefault("1m").meta({
       description: "How long a user's NATS connection stays unused, 1s–24h.",
     }),
-    "reply-timeout": durationMs({ from: "100ms", to: "5m" }).prefault("30s").meta({
-      description: "The longest `timeout` a request may ask for, 100ms–5m.",
-    }),
     token: sizeBytes({ from: "1KiB", to: "16KiB" }).prefault("8KiB").meta({
       description: "One access token, 1KiB–16KiB. Beyond, HTTP servers on the way refuse the header anyway.",
     }),
@@ -68,7 +64,6 @@ export function limitsSchema(): z.ZodType<LimitsConfig> {
       connectionsMax: given.connections,
       natsConnectionsMax: given["nats-connections"],
       natsIdleSeconds: given["nats-idle"],
-      replyTimeoutMs: given["reply-timeout"],
       tokenBytesMax: given.token,
       drainTimeoutMs: given.drain,
     }),

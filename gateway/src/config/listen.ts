@@ -30,7 +30,7 @@ export function listenSchema(context: SchemaContext): z.ZodType<ListenConfig> {
         }),
       })
         .optional()
-        .meta({ description: "Ends TLS here. Read again for each new listener, not for each connection." }),
+        .meta({ description: "Ends TLS here. A renewed certificate is taken up without a restart." }),
       "dangerously-without-tls": dangerous().meta({
         description: "Listens beyond this machine without TLS, for a network that encrypts by itself.",
       }),

@@ -3,7 +3,14 @@ import { dirname, resolve } from "node:path";
 import { LineCounter, parseDocument } from "yaml";
 import { GatewayError } from "../errors.ts";
 import type { Config } from "./config.ts";
-import { fallbackText, type Mistake, mistakesOfSchema, mistakesOfYaml, tooDeep } from "./mistakes.ts";
+import {
+  fallbackText,
+  type Mistake,
+  mistakesOfKeys,
+  mistakesOfSchema,
+  mistakesOfYaml,
+  tooDeep,
+} from "./mistakes.ts";
 import { configSchema } from "./schema.ts";
 
 /** A thousand times a long one. */
@@ -36,6 +43,8 @@ export function parseConfig(
   if (document.errors.length > 0) return { ok: false, mistakes: mistakesOfYaml(place) };
   let value: unknown;
   try {
+    const keys = mistakesOfKeys(place);
+    if (keys.length > 0) return { ok: false, mistakes: keys };
     value = document.toJS();
   } catch {
     // An alias bomb, or nesting that no configuration has.

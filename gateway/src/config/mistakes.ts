@@ -1,4 +1,4 @@
-import { type Document, isMap, isNode, isScalar, type LineCounter } from "yaml";
+import { type Document, isMap, isNode, isScalar, type LineCounter, visit } from "yaml";
 import type { z } from "zod";
 import { shown } from "./values.ts";
 
@@ -24,6 +24,8 @@ export interface Place {
 /** More are a wrong file. */
 const MISTAKES_MAX = 100;
 
+const NAME_CHARACTERS_MAX = 160;
+
 type Path = readonly PropertyKey[];
 
 export function mistakesOfYaml(place: Place): readonly Mistake[] {
@@ -32,6 +34,19 @@ export function mistakesOfYaml(place: Place): readonly Mistake[] {
     .map(({ message, pos: [offset] }) =>
       mistakeAt(place, offset, `not well-formed YAML: ${withoutQuote(message)}`),
     );
+}
+
+/** Keys that are maps or lists: YAML has them, no configuration does, and as text they would show what is in them. */
+export function mistakesOfKeys(place: Place): readonly Mistake[] {
+  const mistakes: Mistake[] = [];
+  visit(place.document, {
+    Pair(_, { key }) {
+      if (isScalar(key) || mistakes.length >= MISTAKES_MAX) return;
+      const offset = isNode(key) ? (key.range?.[0] ?? 0) : 0;
+      mistakes.push(mistakeAt(place, offset, "expected a key of text; found a map, a list or an alias"));
+    },
+  });
+  return mistakes;
 }
 
 export function tooDeep(place: Place): Mistake {
@@ -65,13 +80,18 @@ export function mistakesOfSchema(issues: readonly z.core.$ZodIssue[], place: Pla
   return issues
     .flatMap((issue) => flatten(issue, []))
     .map(({ path, key, text }) => {
-      const name = [...path, ...(key === undefined ? [] : [key])].map(String).join(".");
+      const name = plain([...path, ...(key === undefined ? [] : [key])].map(String).join("."));
       const offset =
         key === undefined ? offsetOf(place.document, path) : offsetOfKey(place.document, path, key);
       return mistakeAt(place, offset, name === "" ? text : `${name}: ${text}`);
     })
     .sort((a, b) => a.line - b.line || a.column - b.column)
     .slice(0, MISTAKES_MAX);
+}
+
+/** Keys are anybody's text, too. */
+function plain(name: string): string {
+  return name.replace(/\p{Cc}/gu, "?").slice(0, NAME_CHARACTERS_MAX);
 }
 
 interface Flat {

@@ -14,10 +14,15 @@ export interface SchemaContext {
 /** Says why a text is wrong; for `return wrong("…")`. */
 type Wrong = (why: string) => undefined;
 
-/** A string that means something else: checked and converted, with our own words for what is wrong with it. */
+/**
+ * A string that means something else: checked and converted, with our own words for what is wrong with it.
+ *
+ * @param kind  what the reference page calls it
+ */
 export function text<T>(
   expected: string,
   parse: (text: string, wrong: Wrong) => T | undefined,
+  kind = "text",
 ): z.ZodType<T, string> {
   return z
     .string({
@@ -32,7 +37,8 @@ export function text<T>(
       if (value !== undefined) return value;
       context.addIssue(why ?? `expected ${expected}; found ${shown(given)}`);
       return z.NEVER;
-    });
+    })
+    .meta({ kind });
 }
 
 /** A string of a grammar. */
@@ -48,8 +54,10 @@ export interface Range {
 
 /** @returns milliseconds */
 export function durationMs({ from, to }: Range): z.ZodType<number, string> {
-  return text(`a duration like 250ms, 2s, 10m or 1h, from ${from} to ${to}`, (given) =>
-    within(parseDurationMs(given), parseDurationMs(from), parseDurationMs(to)),
+  return text(
+    `a duration like 250ms, 2s, 10m or 1h, from ${from} to ${to}`,
+    (given) => within(parseDurationMs(given), parseDurationMs(from), parseDurationMs(to)),
+    "duration",
   );
 }
 
@@ -74,8 +82,10 @@ export function parseSize(given: string): number | undefined {
 
 /** @returns bytes */
 export function sizeBytes({ from, to }: Range): z.ZodType<number, string> {
-  return text(`a size like 512B, 64KiB or 1MiB, from ${from} to ${to}`, (given) =>
-    within(parseSize(given), parseSize(from), parseSize(to)),
+  return text(
+    `a size like 512B, 64KiB or 1MiB, from ${from} to ${to}`,
+    (given) => within(parseSize(given), parseSize(from), parseSize(to)),
+    "size",
   );
 }
 
@@ -102,12 +112,17 @@ export function dangerous(): z.ZodType<boolean, boolean | undefined> {
 
 /** @returns absolute; relative ones start at the folder of the configuration file */
 export function path({ base }: SchemaContext): z.ZodType<string, string> {
-  return text("a path", (given, wrong) => {
-    if (given.includes("-----BEGIN"))
-      return wrong("expected the path of a file; found its content (not shown)");
-    if (given === "" || given.length > 1_024 || /\p{Cc}/u.test(given)) return undefined;
-    return isAbsolute(given) ? given : resolve(base, given);
-  });
+  return text(
+    "a path",
+    (given, wrong) => {
+      if (given.includes("-----BEGIN")) {
+        return wrong("expected the path of a file; found its content (not shown)");
+      }
+      if (given === "" || given.length > 1_024 || /\p{Cc}/u.test(given)) return undefined;
+      return isAbsolute(given) ? given : resolve(base, given);
+    },
+    "path",
+  );
 }
 
 export interface Address {
@@ -119,12 +134,16 @@ export interface Address {
 
 /** `host:port`, IPv6 in brackets. */
 export function address(): z.ZodType<Address, string> {
-  return text("an address like 127.0.0.1:8480 or '[::1]:8480'", (given) => {
-    const [, bracketed, plain, port = ""] =
-      /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/.exec(given) ?? [];
-    const host = bracketed ?? plain;
-    return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
-  });
+  return text(
+    "an address like 127.0.0.1:8480 or '[::1]:8480'",
+    (given) => {
+      const [, bracketed, plain, port = ""] =
+        /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/.exec(given) ?? [];
+      const host = bracketed ?? plain;
+      return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
+    },
+    "`host:port`",
+  );
 }
 
 /** This machine itself, by name or number (RFC 6761 §6.3, RFC 5735 §3, RFC 4291 §2.5.3). */

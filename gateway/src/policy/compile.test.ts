@@ -173,7 +173,16 @@ test("compileGrant() withholds a direct connection when nats-server could not ke
 });
 
 test("compileGrant() withholds a queue that overlaps a plain subscription on another pattern", () => {
-  const grant = grantOf(roleOf(["subscribe a.*.c", "subscribe a.b.* queue q", "subscribe a.> queue r"]));
+  // Within one role it would be refused when it is read; two roles may come together in one identity.
+  const role = (line: string): string => `{ given-to: [ { issuer: demo } ], may: [ ${line} ] }`;
+  const grant = grantOf(
+    policyOf(`version: 1
+roles:
+  r: ${role("subscribe a.*.c")}
+  s: ${role("subscribe a.b.* queue q")}
+  t: ${role("subscribe a.> queue r")}
+`),
+  );
   assert.deepEqual(grant.may.map(formatGrantLine), ["subscribe a.*.c", "subscribe a.> queue r"]);
   assert.equal(grant.withheld?.[0]?.why, "queue_conflict");
 });

@@ -2,13 +2,14 @@ import type { GrantLine } from "./grant.ts";
 import { firstToken, hasWildcard, includes, intersection, overlaps } from "./pattern.ts";
 
 /**
- * Where nats-server's rules for subscriptions are cruder than ours (all tested on 2.15.1):
- * it reads a final `*` of a permission as `>`, and it filters the deliveries of a wildcard subscription only
- * when some denied pattern lies wholly inside it.
+ * Where nats-server's rules for subscriptions are cruder than ours. It reads a final `*` of a permission as `>`
+ * (tested on 2.15.1). And it filters the deliveries of a wildcard subscription only when it has noticed that a
+ * denied pattern meets it: 2.15.1 notices always (tested), older ones only a denied pattern that lies wholly
+ * inside (server/client.go, canSubscribe); since we do not know from which release on, we count on neither.
  */
 
 /** Whether a line lets its holder subscribe. To nats-server `respond` is a subscription whose messages may be answered. */
-export function subscribes(line: GrantLine): boolean {
+export function subscribes(line: { readonly verb: string }): boolean {
   return line.verb === "subscribe" || line.verb === "respond";
 }
 
@@ -44,8 +45,8 @@ export interface Hole {
 }
 
 /**
- * Forbidden patterns with wildcards inside allowed ones: with `a.>` allowed and `a.*.x` forbidden, nats-server
- * takes `SUB a.b.>` and delivers `a.b.x`, since the forbidden pattern is not inside the subscription.
+ * Forbidden patterns with wildcards inside allowed ones: with `a.>` allowed and `a.*.x` forbidden, an older
+ * nats-server takes `SUB a.b.>` and delivers `a.b.x`, since the forbidden pattern is not inside the subscription.
  */
 export function holesOf(may: readonly GrantLine[], never: readonly GrantLine[]): Hole[] {
   const forbidden = Map.groupBy(never.filter(subscribes), (line) => firstToken(line.pattern));

@@ -4,7 +4,7 @@ import { subscribes } from "./crude.ts";
 import type { Grant, GrantLine } from "./grant.ts";
 import { includes, overlaps } from "./pattern.ts";
 import { PatternTrie } from "./pattern-trie.ts";
-import { needsInbox, plainOnly } from "./permissions.ts";
+import { needsInbox } from "./permissions.ts";
 
 /** A Grant arranged for deciding. Kept beside the Grant, so that the Grant stays plain data. */
 interface Matcher {
@@ -13,8 +13,6 @@ interface Matcher {
   readonly subscribe: ReadonlyMap<string, PatternTrie<GrantLine>>;
   /** The same, of `respond` lines only. */
   readonly respond: ReadonlyMap<string, PatternTrie<GrantLine>>;
-  /** Plain patterns that admit no queue group. */
-  readonly plainOnly: PatternTrie<GrantLine>;
   readonly neverSubscribe: { readonly trie: PatternTrie<GrantLine>; readonly lines: readonly GrantLine[] };
   /** By `read-stream ORDERS`, `read-stream ORDERS billing` (a declared consumer), `read-kv carts`, `write-kv carts`. */
   readonly stores: ReadonlyMap<string, Side>;
@@ -91,10 +89,8 @@ function decideSubscribe(
   if (!tokens) return notGranted(action);
   const forbidden = neverOf(matcher, action.subject, tokens);
   if (forbidden) return never(action, forbidden);
-  const queued = action.queue !== undefined && action.queue !== "";
   const may = lines.get(action.queue ?? "");
-  const line = queued && matcher.plainOnly.matchingCrudely(tokens) ? undefined : may?.covering(tokens);
-  return fromLine(line, action, may?.nearest(tokens));
+  return fromLine(may?.covering(tokens), action, may?.nearest(tokens));
 }
 
 /**
@@ -165,14 +161,15 @@ function buildMatcher(grant: Grant): Matcher {
     for (const store of storesOf(line)) mapped(stores, store, emptySide).never.put(line.pattern, line);
   }
   const neverSubscribe = grant.never.filter(subscribes);
+  const forbidden = new PatternTrie<GrantLine>();
+  for (const line of neverSubscribe) forbidden.put(line.pattern, line);
   return {
     publish,
     subscribe,
     respond,
     stores,
     others,
-    plainOnly: trieFrom(plainOnly(grant)),
-    neverSubscribe: { trie: trieFrom(neverSubscribe), lines: neverSubscribe },
+    neverSubscribe: { trie: forbidden, lines: neverSubscribe },
     hasInbox: needsInbox(grant),
   };
 }
@@ -186,12 +183,6 @@ function trieOf(
   queue: string | undefined,
 ): PatternTrie<GrantLine> {
   return mapped(tries, queue ?? "", () => new PatternTrie());
-}
-
-function trieFrom(lines: readonly GrantLine[]): PatternTrie<GrantLine> {
-  const trie = new PatternTrie<GrantLine>();
-  for (const line of lines) trie.put(line.pattern, line);
-  return trie;
 }
 
 /** The stores a line opens, as `storeOf` and the verbs of buckets look them up. */

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
+import { findingsOf } from "./findings.ts";
 import { LIMITS } from "./limits.ts";
 import { clip, type PolicyLine } from "./line.ts";
 import { didYouMean } from "./near.ts";
@@ -10,7 +11,6 @@ import { readSubjects } from "./parse-subjects.ts";
 import { readTests } from "./parse-tests.ts";
 import type { Mistake, NamedIdentity, Policy, PolicyFile, PolicyTest, Role, SubjectRule } from "./policy.ts";
 import { type Entry, Source } from "./source.ts";
-import { warningsOf } from "./warnings.ts";
 
 export type PolicyOutcome =
   | { readonly ok: true; readonly policy: Policy; readonly warnings: readonly Mistake[] }
@@ -45,8 +45,9 @@ export function parsePolicy(files: readonly PolicyFile[]): PolicyOutcome {
   checkNames(draft, mistakes);
   if (mistakes.length > 0) return { ok: false, mistakes: firstOf(mistakes) };
   const policy: Policy = { version: versionOf(files), ...draft };
-  const warnings = warningsOf(policy);
-  return { ok: true, policy, warnings };
+  const findings = findingsOf(policy);
+  if (findings.mistakes.length > 0) return { ok: false, mistakes: firstOf(findings.mistakes) };
+  return { ok: true, policy, warnings: firstOf(findings.warnings) };
 }
 
 /**

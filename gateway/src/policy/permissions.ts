@@ -113,7 +113,7 @@ function subscribeDenies(grant: Grant): string[] {
  * and its holder takes other people's work. Where a line with a queue includes all of the pattern, nats-server
  * asks for that queue by itself.
  */
-export function plainOnly(grant: Pick<Grant, "may">): GrantLine[] {
+function plainOnly(grant: Pick<Grant, "may">): GrantLine[] {
   const lines = grant.may.filter(subscribes);
   const queued = lines.filter(({ queue }) => queue !== undefined);
   const groups = Map.groupBy(queued, (line) => firstToken(line.pattern));

@@ -6,7 +6,7 @@ import { createIssuers } from "./issuer.ts";
 import { openLoginState, sealLoginState } from "./login-state.ts";
 import { createSignIn, type SignedInBrowser } from "./sign-in.ts";
 import { type HostileProvider, PUBLIC_URL, startHostileProvider } from "./testing/hostile-provider.ts";
-import { makeKeyPair, sendJson, signJws, startTestIssuer } from "./testing/issuer.ts";
+import { makeKeyPair, signJws, startTestIssuer } from "./testing/issuer.ts";
 import { createMemorySessions } from "./testing/memory-sessions.ts";
 
 // openid-client reads the clock itself, so here time is the real one.
@@ -220,6 +220,12 @@ test("finish() takes a login cookie sealed by another key, or for another purpos
   const login = { issuer: "demo", state: "s", nonce: "n", verifier: "v", returnTo: "//evil.example" };
   const forged = sealLoginState(() => Buffer.alloc(32, 1), login, now);
   assert.deepEqual(await refusalOf({ loginCookie: () => forged }, provider), noLogin);
+  const large = sealLoginState(provider.loginKey, { ...login, returnTo: "/".padEnd(3_000, "x") }, now);
+  assert.deepEqual(
+    await refusalOf({ loginCookie: () => large }, provider),
+    noLogin,
+    "over the size of a cookie",
+  );
 });
 
 test("finish() wants iss of a provider that promises it (RFC 9207), and takes only the right one", async () => {
@@ -373,8 +379,11 @@ test("finish() refuses as unavailable when the provider fails, and repeats nothi
   const redirected = await refusalOf({}, provider);
   assert.equal(redirected?.reason, "login_failed");
   assert.deepEqual(elsewhere.requests, [], "code, verifier and secret went nowhere else");
-  answers.set("/token", (_, response) => sendJson(response, { error: "the secret is the-secret" }));
-  assert.equal(JSON.stringify(await refusalOf({}, provider)).includes("the-secret"), false);
+  answers.set("/token", (_, response) => {
+    response.writeHead(400, { "content-type": "application/json" });
+    response.end(JSON.stringify({ error: "the-secret is wrong", error_description: "the-secret" }));
+  });
+  assert.deepEqual(await refusalOf({}, provider), failed("callback", "OAUTH_RESPONSE_BODY_ERROR"));
 });
 
 test("finish() refuses when the session cannot be stored", async () => {

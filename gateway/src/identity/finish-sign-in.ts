@@ -53,7 +53,6 @@ export async function finishSignIn({
       expectedState: login.state,
       expectedNonce: login.nonce,
       pkceCodeVerifier: login.verifier,
-      idTokenExpected: true,
     }),
   );
   if (asked.kind === "unavailable") {

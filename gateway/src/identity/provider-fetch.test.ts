@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { test } from "node:test";
+import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { isLoopbackHost, mayConnect } from "./addresses.ts";
 import { createProviderFetch } from "./provider-fetch.ts";
 import { startTestIssuer } from "./testing/issuer.ts";
@@ -121,3 +123,37 @@ test("providerFetch() rejects when the connection breaks in the middle", async (
   await assert.rejects(createProviderFetch({ reach: "loopback" })(`http://127.0.0.1:${port}/`));
   await new Promise((done) => server.close(done));
 });
+
+test("providerFetch() trusts no certificate but a known authority's for the very name, on a pinned address too", async () => {
+  const { cert, key } = await createCertificate("id.example");
+  const server = createTlsServer({ cert, key }, (_, response) => response.end("hello"));
+  await new Promise<void>((ready) => server.listen(0, "127.0.0.1", ready));
+  const { port } = server.address() as AddressInfo;
+  const resolve = async () => [{ address: "127.0.0.1", family: 4 }];
+  const fetch = createProviderFetch({ reach: "loopback", resolve });
+  await assert.rejects(fetch(`https://id.example:${port}/`), { code: "DEPTH_ZERO_SELF_SIGNED_CERT" });
+  setDefaultCACertificates([...getCACertificates("default"), cert]);
+  assert.equal((await fetch(`https://id.example:${port}/`)).body.toString(), "hello");
+  await assert.rejects(fetch(`https://other.example:${port}/`), { code: "ERR_TLS_CERT_ALTNAME_INVALID" });
+  server.closeAllConnections();
+  await new Promise((done) => server.close(done));
+});
+
+/** Signed by itself, valid for an hour. */
+async function createCertificate(dns: string): Promise<{ readonly cert: string; readonly key: string }> {
+  // The library insists on a metadata polyfill for its dependency injection, and then asks it nothing it needs.
+  Object.assign(Reflect, { getMetadata() {}, getOwnMetadata() {}, defineMetadata() {} });
+  const x509 = await import("@peculiar/x509");
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: `CN=${dns}`,
+    keys,
+    signingAlgorithm: algorithm,
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 3_600_000),
+    extensions: [new x509.SubjectAlternativeNameExtension([{ type: "dns", value: dns }])],
+  });
+  const pkcs8 = await crypto.subtle.exportKey("pkcs8", keys.privateKey);
+  return { cert: certificate.toString("pem"), key: x509.PemConverter.encode(pkcs8, "PRIVATE KEY") };
+}

@@ -14,7 +14,7 @@ const RETURN_TO_MAX = 1_024;
  */
 export function parseReturnTo(returnTo: string, publicUrl: string): Outcome<string> {
   if (returnTo.length > RETURN_TO_MAX) return invalid("longer than 1024 characters");
-  if (!/^\/(?![/\\])[\x21-\x5b\x5d-\x7e]*$/.test(returnTo)) return invalid("not a path of this origin");
+  if (!/^\/[\x21-\x5b\x5d-\x7e]*$/.test(returnTo)) return invalid("not a path of this origin");
   const base = new URL(publicUrl);
   const target = URL.canParse(returnTo, base) ? new URL(returnTo, base) : undefined;
   if (target?.origin !== base.origin || target.pathname.startsWith("//"))

@@ -143,3 +143,63 @@ test("a message with hostile headers is delivered without them, and the connecti
     );
   });
 });
+
+test("an answer with hostile headers and no payload is an answer, and the connection lives on", async () => {
+  const admin = await cluster.admin();
+  const headers = { encode: () => Buffer.from("NATS/1.0\r\nbad name\0: 1\r\n\r\n") } as never;
+  admin.subscribe("echo.hostile", { callback: (_, message) => void message.respond("", { headers }) });
+  await admin.flush();
+  await withConnection(async (connection) => {
+    for (let times = 0; times < 2; times++) {
+      const reply = await connection.request(
+        { subject: "echo.hostile", payload: bytes(""), headers: [] },
+        500,
+      );
+      assert.deepEqual(reply.ok && reply.value.headers, []);
+    }
+  });
+});
+
+test("publish() refuses what is too large, ill-formed, or more than nats-server has taken yet", async () => {
+  await withConnection(async (connection) => {
+    const send = (subject: string, size: number, headers: [string, string][] = []) =>
+      connection.publish({ subject, payload: Buffer.alloc(size), headers });
+    const { payloadBytesMax } = connection;
+    assert.deepEqual(send("orders.1", payloadBytesMax), {
+      ok: false,
+      refusal: { reason: "payload_too_large", bytes: payloadBytesMax + 12, bytesMax: payloadBytesMax },
+    });
+    const reasonOf = (outcome: ReturnType<typeof send>) => !outcome.ok && outcome.refusal.reason;
+    assert.equal(reasonOf(send("orders.*", 1)), "subject_invalid");
+    assert.equal(reasonOf(send("orders.1", 1, [["A", "b\nc"]])), "header_refused");
+    let taken = 0;
+    while (send("orders.1", 100_000).ok) taken += 1;
+    assert.deepEqual(send("orders.1", 100_000), {
+      ok: false,
+      refusal: { reason: "nats_unavailable", why: "backpressure" },
+    });
+    assert.ok(taken > 10 && taken < 100, String(taken));
+    await connection.confirm("orders.1");
+    assert.ok(send("orders.1", 100_000).ok);
+  });
+});
+
+test("subscribe() refuses when nats-server takes no more subscriptions, without naming one", async () => {
+  const small = await startCluster({ change: (config) => `${config}\nmax_subscriptions: 2\n` });
+  const pool = createPool({ ...identityDialOf(small), clock: testClock, onFault: assert.ifError });
+  try {
+    const { identity, grant } = userOf("ada");
+    const outcome = await pool.connectionFor(identity, grant);
+    assert.ok(outcome.ok);
+    const open = (subject: string) =>
+      outcome.value.subscribe({ subject, onMessage: () => {}, onEnd: () => {} });
+    const opened = [await open("orders.1"), await open("orders.2"), await open("orders.3")];
+    assert.deepEqual(
+      opened.map(({ ok }) => ok),
+      [true, true, false],
+    );
+  } finally {
+    await pool.close();
+    await small.close();
+  }
+});

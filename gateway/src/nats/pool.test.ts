@@ -277,3 +277,21 @@ test("nats-server restarted under load: refused while away, never dropped unsaid
     await seen.promise;
   });
 });
+
+test("a nats-server that hangs is noticed: unknown, refused, and back when it goes on", async () => {
+  await withPool({}, async ({ open }) => {
+    const connection = await open(userOf("ada"));
+    const message = { subject: "orders.1", payload: Buffer.from("x"), headers: [] };
+    const pid = cluster.servers[0]?.pid ?? 0;
+    process.kill(pid, "SIGSTOP");
+    try {
+      assert.ok(connection.publish(message).ok);
+      assert.equal(await connection.confirm(message.subject), "unknown");
+      assert.equal(connection.publish(message).ok, false);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await until(async () => connection.publish(message).ok, 20_000);
+    assert.equal(await connection.confirm(message.subject), "received");
+  });
+});

@@ -128,3 +128,51 @@ test("a credential that cannot be renewed ends the subscriptions with closed, an
   assert.equal(outcome.value.publish({ subject: "orders.1", payload: Buffer.of(), headers: [] }).ok, false);
   await pool.close();
 });
+
+test("a server in lame duck mode is left for another one without loss, duplicate or change of order", async () => {
+  const pair = await startCluster({ size: 2 });
+  const dial = identityDialOf(pair);
+  const dialled: string[] = [];
+  const pool = createPool({
+    ...dial,
+    async dialLink(identity, grant, wish) {
+      const first = dialled.length === 0 ? { first: pair.urls[0]?.replace("nats://", "") ?? "" } : {};
+      const link = await dial.dialLink(identity, grant, { ...wish, ...first });
+      if (link.ok) dialled.push(link.value.server);
+      return link;
+    },
+    clock: testClock,
+    onFault: assert.ifError,
+  });
+  try {
+    const { identity, grant } = userOf("ada");
+    const outcome = await pool.connectionFor(identity, grant);
+    assert.ok(outcome.ok);
+    const seen = await subscribed(outcome.value, "orders.>");
+    const publisher = await pair.admin(1);
+    await until(async () => {
+      publisher.publish("orders.warm", "warm");
+      await publisher.flush();
+      return seen.length > 0;
+    });
+    let sent = 0;
+    const publishFor = async (ms: number) => {
+      const end = Date.now() + ms;
+      for (; Date.now() < end; await delay(1)) publisher.publish("orders.1", `one ${sent++}`);
+    };
+    await publishFor(200);
+    process.kill(pair.servers[0]?.pid ?? 0, "SIGUSR2");
+    while (dialled.length < 2) await publishFor(100);
+    await publishFor(2_000);
+    await until(() => by("one", seen).length >= sent);
+    await delay(100);
+    assert.deepEqual(by("one", seen), numbered("one", sent));
+    assert.deepEqual(
+      dialled,
+      pair.urls.map((url) => url.replace("nats://", "")),
+    );
+  } finally {
+    await pool.close();
+    await pair.close();
+  }
+});

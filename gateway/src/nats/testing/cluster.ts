@@ -16,70 +16,101 @@ import { createDial, type Dial } from "../dial.ts";
 import { createIdentityDial } from "../identity-dial.ts";
 import type { PoolParts } from "../pool.ts";
 
-/** A real nats-server with keys as `countersign init` makes them; stopped and removed by `close`. */
+/** Real nats-servers with keys as `countersign init` makes them; stopped and removed by `close`. */
 export interface TestCluster {
   readonly keys: NatsKeys;
+  /** Of the first server; most tests have no other. */
   readonly url: string;
-  readonly server: NatsServer;
+  readonly urls: readonly string[];
+  readonly servers: readonly NatsServer[];
   readonly dial: Dial;
-  /** Connected as the administrator of CORE, past every gateway. */
-  readonly admin: () => Promise<NatsConnection>;
+  /** Connected as the administrator of CORE, past every gateway, to this one of the servers. */
+  readonly admin: (server?: number) => Promise<NatsConnection>;
   /** The same, whose JWT does not say `proxy_required`. */
   readonly adminUser: () => Promise<GatewayUser>;
-  /** Ends nats-server the hard way; `restart` brings it back on the same port with the same storage. */
+  /** Ends the first server; `restart` brings it back on the same port with the same storage. */
   readonly stop: () => Promise<void>;
   readonly restart: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-export async function startCluster(
-  change: (config: string) => string = (config) => config,
-): Promise<TestCluster> {
+export async function startCluster({
+  change = (config) => config,
+  size = 1,
+}: {
+  /** What this test needs otherwise in each server's configuration. */
+  readonly change?: (config: string) => string;
+  readonly size?: 1 | 2;
+} = {}): Promise<TestCluster> {
   const home = await mkdtemp(join(tmpdir(), "countersign-nats-test-"));
-  const port = await freePort();
-  const configPath = join(home, "init", "nats-server.conf");
-  const result = await initKeys({
-    keysDirectory: join(home, "keys"),
-    offlineDirectory: join(home, "offline"),
-    servers: [
-      { name: "test", host: "127.0.0.1", port, storeDir: "store", loopbackWithoutTls: true, configPath },
-    ],
-    now: Math.floor(Date.now() / 1000),
-  });
-  const keys = await loadNatsKeys(join(home, "keys"));
-  const config = change(await readFile(configPath, "utf8"));
-  let server = await startNatsServer({ config, folder: home, port });
-  const url = `nats://127.0.0.1:${port}`;
+  const { keys, ports, adminCredsPath } = await prepare(home, size);
+  const start = async (port: number): Promise<NatsServer> => {
+    const folder = join(home, String(port));
+    return startNatsServer({
+      config: change(await readFile(join(folder, "init.conf"), "utf8")),
+      folder,
+      port,
+    });
+  };
+  const servers = await Promise.all(ports.map(start));
+  const urls = ports.map((port) => `nats://127.0.0.1:${port}`);
   const opened = new Set<NatsConnection>();
   return {
     keys,
-    url,
-    get server() {
-      return server;
-    },
-    dial: createDial({ servers: [url] }),
-    async admin() {
-      const creds = await readFile(result.adminCredsPath);
-      const connection = await connect({ servers: url, authenticator: credsAuthenticator(creds) });
+    url: urls[0] ?? "",
+    urls,
+    servers,
+    dial: createDial({ servers: urls }),
+    async admin(server = 0) {
+      const authenticator = credsAuthenticator(await readFile(adminCredsPath));
+      const connection = await connect({
+        servers: urls[server] ?? "",
+        authenticator,
+        ignoreClusterUpdates: true,
+      });
       opened.add(connection);
       return connection;
     },
     async adminUser() {
-      const creds = parseCreds(await readFile(result.adminCredsPath, "utf8"));
+      const creds = parseCreds(await readFile(adminCredsPath, "utf8"));
       if (typeof creds === "string") throw new Error(creds);
       return { ...creds, accountPublicKey: keys.accountPublicKey, inboxPrefix: "_INBOX" };
     },
-    stop: () => server.stop(),
+    stop: async () => servers[0]?.stop(),
     async restart() {
-      await server.stop();
-      server = await startNatsServer({ config, folder: home, port });
+      await servers[0]?.stop();
+      servers[0] = await start(ports[0] ?? 0);
     },
     async close() {
       for (const connection of opened) await connection.close();
-      await server.stop();
+      await Promise.all(servers.map((server) => server.stop()));
       await rm(home, { recursive: true, force: true });
     },
   };
+}
+
+/** Keys, and a folder with a configuration for each server. */
+async function prepare(home: string, size: number) {
+  const ports = await Promise.all(Array.from({ length: size }, freePort));
+  const routePorts = await Promise.all(Array.from({ length: size }, freePort));
+  const routes = routePorts.map((port) => `nats://127.0.0.1:${port}`);
+  const result = await initKeys({
+    keysDirectory: join(home, "keys"),
+    offlineDirectory: join(home, "offline"),
+    servers: ports.map((port, index) => ({
+      name: size === 1 ? "test" : `test-${index}`,
+      host: "127.0.0.1",
+      port,
+      storeDir: "store",
+      loopbackWithoutTls: true,
+      configPath: join(home, String(port), "init.conf"),
+      ...(size > 1 && {
+        cluster: { name: "test", host: "127.0.0.1", port: routePorts[index] ?? 0, routes },
+      }),
+    })),
+    now: Math.floor(Date.now() / 1000),
+  });
+  return { ports, adminCredsPath: result.adminCredsPath, keys: await loadNatsKeys(join(home, "keys")) };
 }
 
 /** How an instance of this name opens CONTROL. */

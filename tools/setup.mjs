@@ -31,3 +31,12 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== wanted) {
   }
   writeFileSync(stamp, wanted);
 }
+
+// The pinned Node is a package for most platforms; elsewhere (macOS on ARM) the machine's own must do.
+const pinned = existsSync(join(root, "node_modules", ".bin", "node"));
+if (!pinned && Number(process.versions.node.split(".")[0]) < 24) {
+  console.error(
+    `Node ${process.versions.node} does not run TypeScript, and no package has a newer one for ${process.platform} ${process.arch}. Install Node 24.`,
+  );
+  process.exit(1);
+}

@@ -82,6 +82,24 @@ test("createFileSink() waits for fsync only when durable", async (t) => {
   assert.deepEqual(linesOf(path), [1]);
 });
 
+test("createFileSink() refuses durability after five seconds on a disk that does not answer", async (t) => {
+  const { path } = folderOf(t);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const disk = Promise.withResolvers<void>();
+  const sink = createFileSink({
+    path,
+    rotateBytes: MIB,
+    keep: 1,
+    onFault: assert.fail,
+    fsync: () => disk.promise,
+  });
+  const synced = assert.rejects(Promise.resolve(sink.append(["1"], true)), /more than five seconds/);
+  t.mock.timers.tick(5_000);
+  await synced;
+  disk.resolve();
+  await sink.close();
+});
+
 test("createFileSink() ends a line that a crash tore, so that the next one is whole", (t) => {
   const { path } = folderOf(t);
   writeFileSync(path, '1\n{"torn":"li');

@@ -25,7 +25,12 @@ export interface FileSinkOptions {
   readonly keep: number;
   /** Told when rotation fails: records go on into the old file. Must not throw. */
   readonly onFault: (why: string) => void;
+  /** fsync(2); replaced in tests only. */
+  readonly fsync?: (fd: number) => Promise<void>;
 }
+
+/** A disk that takes longer is broken; whoever asked for the record must not wait for it. */
+const SYNC_TIMEOUT_MS = 5_000;
 
 /** How often to look whether somebody else (logrotate, a second instance) has renamed the file under us. */
 const LOOK_MS = 1_000;
@@ -51,7 +56,7 @@ interface OpenFile {
  * @throws the system's error when the file cannot be opened
  */
 export function createFileSink(options: FileSinkOptions): Sink {
-  const { path, rotateBytes, keep, onFault } = options;
+  const { path, rotateBytes, keep, onFault, fsync: syncFile = fsyncAsync } = options;
   let file = openFile(path);
   let mustLook = false;
   /** A write broke off in the middle of a line; the next one begins on a new line. */
@@ -104,24 +109,33 @@ export function createFileSink(options: FileSinkOptions): Sink {
       }
       torn = false;
       file.bytes += bytes.length;
-      return durable ? sync(file) : undefined;
+      return durable ? sync(file, syncFile) : undefined;
     },
     async close() {
       clearInterval(look);
-      await sync(file).finally(() => retire(file));
+      await sync(file, syncFile).finally(() => retire(file));
     },
   };
 }
 
 const fsyncAsync = promisify(fsync);
 
-async function sync(file: OpenFile): Promise<void> {
+/** The file stays open until its fsync has really ended, however long that takes. */
+async function sync(file: OpenFile, syncFile: (fd: number) => Promise<void>): Promise<void> {
   file.syncing += 1;
-  try {
-    await fsyncAsync(file.fd);
-  } finally {
+  const synced = syncFile(file.fd).finally(() => {
     file.syncing -= 1;
     if (file.retired) retire(file);
+  });
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new Error("fsync takes more than five seconds")),
+    SYNC_TIMEOUT_MS,
+  );
+  try {
+    await Promise.race([synced, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -91,6 +91,7 @@ export function createStdoutSink({
         torn ||= rest.length < bytes.length;
         throw new Error("the reader is slow and the queue is full");
       }
+      torn = false;
       waitingBytes += rest.length;
       const waiting: Waiting = { rest, since: attempt, done: Promise.withResolvers() };
       if (queue.push(waiting) === 1) setTimeout(retry, RETRY_MS);

@@ -81,6 +81,14 @@ const unreadable: readonly (readonly [
   ["the group may read", 0o640, "hunter2", fromFile, /others may read it \(mode 0640\)/],
   ["is empty", 0o600, " \n", fromFile, /: it is empty/],
   ["is too large", 0o600, "x".repeat(65_537), fromFile, /: more than 65536 bytes/],
+  [
+    "has too much white space around it",
+    0o600,
+    `${" ".repeat(65_536)}s`,
+    fromFile,
+    /: more than 65536 bytes/,
+  ],
+  ["is a folder", 0o600, "", "secret: { file: . }", /: it is not a file/],
   ["is not there", 0o600, "hunter2", "secret: { file: other }", /: ENOENT/],
   [
     "is a variable that is not set",

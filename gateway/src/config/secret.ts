@@ -99,6 +99,8 @@ function readBounded(file: string, { owner }: { readonly owner: boolean }): stri
   try {
     const facts = fstatSync(descriptor);
     const { mode, size } = facts;
+    // A pipe or a device would block or never end.
+    if (!facts.isFile()) throw unreadable(shown(file), "it is not a file");
     // On Windows the mode says nothing; there the folder's access control list is what protects it.
     if (owner && process.platform !== "win32" && isOpenToOthers(facts, process.geteuid?.() ?? 0)) {
       const octal = (mode & 0o777).toString(8).padStart(4, "0");

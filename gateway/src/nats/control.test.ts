@@ -3,7 +3,8 @@ import { after, before, test } from "node:test";
 import { GatewayError } from "../errors.ts";
 import { openControl } from "./control.ts";
 import { createDial } from "./dial.ts";
-import { controlOptionsOf, startCluster, type TestCluster } from "./testing/cluster.ts";
+import { controlOptionsOf, startCluster, type TestCluster, until } from "./testing/cluster.ts";
+import { startFakeServer } from "./testing/fake-server.ts";
 
 let cluster: TestCluster;
 before(async () => {
@@ -52,5 +53,20 @@ test("unready() tells of a lost connection until NATS is back", async () => {
   await cluster.restart();
   await back.promise;
   assert.deepEqual(states, ["the connection to CONTROL is lost", undefined]);
+  await control.close();
+});
+
+test("unready() stays when an older server takes the place of the one that went away", async () => {
+  const control = await openControl(controlOptionsOf(cluster, "one"));
+  const port = cluster.servers[0]?.port ?? 0;
+  await cluster.stop();
+  const older = await startFakeServer({ version: "2.10.27", nonce: "n" }, port);
+  try {
+    await until(() => control.unready()?.includes("2.10.27") === true, 20_000);
+  } finally {
+    older.close();
+  }
+  await cluster.restart();
+  await until(() => control.unready() === undefined, 20_000);
   await control.close();
 });

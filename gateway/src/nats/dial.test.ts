@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { test } from "node:test";
 import { GatewayError, type GatewayErrorCode } from "../errors.ts";
 import { createDial, type NatsServers, unfitVersion } from "./dial.ts";
+import { startFakeServer } from "./testing/fake-server.ts";
 
 function coded(code: GatewayErrorCode, message: RegExp) {
   return (error: unknown) =>
@@ -12,30 +11,15 @@ function coded(code: GatewayErrorCode, message: RegExp) {
 
 const dialAs = { name: "test", inboxPrefix: "_INBOX.x", answer: () => ({ jwt: "j", sig: "s" }) };
 
-/** Says it is a nats-server with this INFO, or nothing at all, and PONG to every PING. */
 async function withFakeServer(
   info: Record<string, unknown> | undefined,
   run: (url: string, received: () => string) => Promise<void>,
 ): Promise<void> {
-  let received = "";
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
-    socket.on("error", () => {});
-    sockets.add(socket);
-    const said = { server_id: "X", max_payload: 1_000, headers: true, proto: 1, ...info };
-    if (info) socket.write(`INFO ${JSON.stringify(said)}\r\n`);
-    socket.on("data", (chunk) => {
-      received += chunk.toString();
-      if (chunk.includes("PING")) socket.write("PONG\r\n");
-    });
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  const { url, received, close } = await startFakeServer(info);
   try {
-    await run(`nats://127.0.0.1:${(server.address() as AddressInfo).port}`, () => received);
+    await run(url, received);
   } finally {
-    for (const socket of sockets) socket.destroy();
-    server.close();
+    close();
   }
 }
 

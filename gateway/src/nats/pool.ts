@@ -206,7 +206,7 @@ class Entry {
     const known = this.#leases.get(identity.proof.hash);
     if (known === identity) return;
     this.#leases.set(identity.proof.hash, identity);
-    if (this.#leases.size > LEASES_MAX) this.#leases.delete(this.#first().proof.hash);
+    if (this.#leases.size > LEASES_MAX) this.#leases.delete(this.#shortest().proof.hash);
     this.#chooseIdentity();
   }
 
@@ -228,16 +228,17 @@ class Entry {
     return this.#leases.size > 0;
   }
 
-  #first(): Identity {
-    return [...this.#leases.values()].reduce((least, lease) =>
-      lease.expiresAt < least.expiresAt ? lease : least,
-    );
+  #shortest(): Identity {
+    return this.#pick((lease, found) => lease.expiresAt < found.expiresAt);
   }
 
   #chooseIdentity(): void {
-    for (const lease of this.#leases.values())
-      if (lease.expiresAt > this.identity.expiresAt || !this.#leases.has(this.identity.proof.hash))
-        this.identity = lease;
+    if (this.#leases.size > 0)
+      this.identity = this.#pick((lease, found) => lease.expiresAt > found.expiresAt);
+  }
+
+  #pick(isBetter: (lease: Identity, found: Identity) => boolean): Identity {
+    return [...this.#leases.values()].reduce((found, lease) => (isBetter(lease, found) ? lease : found));
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { refused } from "../refusal.ts";
 import type { Connection, InboundMessage } from "./connection.ts";
 import { createPool } from "./pool.ts";
 import {
@@ -22,20 +23,22 @@ const RENEWALS = 10;
 const MESSAGES_MIN = 20_000;
 const textOf = ({ payload }: { readonly payload: Uint8Array }) => Buffer.from(payload).toString();
 
-/** A pool whose credentials last three seconds, and how often one was dialled with. */
-async function shortLived() {
+/** A pool whose credentials last a few seconds, and how often one was dialled with. */
+async function shortLived({ credentialSeconds = 3, failing = (_dials: number): boolean => false } = {}) {
   const dial = identityDialOf(cluster);
   let dials = 0;
   const pool = createPool({
     ...dial,
     dialLink: (...args) => {
       dials += 1;
+      if (failing(dials))
+        return Promise.resolve(refused({ reason: "nats_unavailable", why: "the test says so" }));
       return dial.dialLink(...args);
     },
     clock: testClock,
     onFault: assert.ifError,
   });
-  const { identity, grant } = userOf("ada", { credentialSeconds: 3 });
+  const { identity, grant } = userOf("ada", { credentialSeconds });
   const outcome = await pool.connectionFor(identity, grant);
   assert.ok(outcome.ok);
   return { pool, connection: outcome.value, renewals: () => dials - 1 };
@@ -113,6 +116,21 @@ test("renewal loses, doubles and reorders nothing, in, out, in queues and in req
   assert.deepEqual(new Set(work), new Set(numbered("work", sent)));
   assert.equal(work.length, sent);
   assert.ok((await Promise.all(answers)).every(Boolean));
+  await pool.close();
+});
+
+test("a renewal that fails is tried again before the credential ends, and nobody notices", async () => {
+  const { pool, connection, renewals } = await shortLived({
+    credentialSeconds: 7,
+    failing: (dials) => dials === 2 || dials === 3,
+  });
+  const publisher = await cluster.admin();
+  const seen = await subscribed(connection, "orders.>");
+  let sent = 0;
+  for (; renewals() < 3 || sent < 4_000; await delay(1)) publisher.publish("orders.1", `one ${sent++}`);
+  await publisher.flush();
+  await until(() => seen.length >= sent);
+  assert.deepEqual(seen, numbered("one", sent));
   await pool.close();
 });
 

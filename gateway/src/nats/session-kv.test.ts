@@ -81,6 +81,32 @@ test("a session deleted or replaced elsewhere is not answered from memory", asyn
   });
 });
 
+test("a session read while it was being replaced is not kept in memory", async () => {
+  const gate = Promise.withResolvers<void>();
+  const bucket = other.bucket("sessions");
+  const slow: typeof bucket = Object.create(bucket);
+  slow.get = async (key) => {
+    const entry = await bucket.get(key);
+    await gate.promise;
+    return entry;
+  };
+  const behind: Control = { ...other, bucket: (name) => (name === "sessions" ? slow : other.bucket(name)) };
+  const here = await openSessionKv({ control, clock: testClock, instance: "one" });
+  const there = await openSessionKv({ control: behind, clock: testClock, instance: "two" });
+  const session = lasting();
+  await here.create(session);
+  const stale = there.get(session.hash);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const mine = await here.get(session.hash);
+  assert.ok(mine && (await here.update({ ...mine, lastSeenAt: 7 }, mine)));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  gate.resolve();
+  assert.equal((await stale)?.lastSeenAt, session.lastSeenAt);
+  assert.equal((await there.get(session.hash))?.lastSeenAt, 7);
+  here.stop();
+  there.stop();
+});
+
 test("a session is gone when it ends, in the bucket and in memory", async () => {
   await withTwo(async (here, there) => {
     const session = lasting(1);

@@ -125,26 +125,25 @@ export function checkCycles(graph: ImportGraph): readonly Finding[] {
 }
 
 /**
- * Files of the workspaces that nothing reaches from a program, and helpers of tests that no test reaches. Programs
- * are what package.json names, and whatever stands in bench, examples and tools.
+ * Files that nothing reaches from a program, and helpers of tests that no test reaches; the devstack serves both.
+ * Programs are what package.json names, and whatever stands in bench, examples and tools.
  */
 export function checkDead(root: string, graph: ImportGraph): readonly Finding[] {
   const files = [...graph.keys()];
-  const programs = files.filter((file) => isProgram(file) || namedByPackages(root).has(file));
-  const live = reachable(graph, programs);
-  const liveInTests = reachable(
+  const named = namedByPackages(root);
+  const live = reachable(
     graph,
-    files.filter((file) => file.endsWith(".test.ts") || file.startsWith("test/")),
+    files.filter((file) => isProgram(file) || named.has(file)),
   );
-  return files
-    .filter(
-      (file) => !live.has(file) && !file.endsWith(".test.ts") && !(isTest(file) && liveInTests.has(file)),
-    )
-    .map((file) => ({
-      file,
-      line: 1,
-      why: liveInTests.has(file) ? "only tests use this file" : "nothing uses this file",
-    }));
+  const tests = files.filter((file) => file.endsWith(".test.ts") || file.startsWith("test/"));
+  const liveInTests = reachable(graph, tests);
+  const isDead = (file: string) =>
+    !live.has(file) && !((isTest(file) || file.startsWith("devstack/")) && liveInTests.has(file));
+  return files.filter(isDead).map((file) => ({
+    file,
+    line: 1,
+    why: liveInTests.has(file) ? "only tests use this file" : "nothing uses this file",
+  }));
 }
 
 function isProgram(file: string): boolean {

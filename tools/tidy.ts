@@ -29,8 +29,8 @@ const inProduct = (file: string) => /^(gateway|seal)\/src\//.test(file) && isScr
 /** These two spell out what they look for. */
 const isOurs = (file: string) => /^tools\/tidy/.test(file);
 
-/** The only two that may read the clock: the composition root, and the verifier's default for its user. */
-const CLOCKS = new Set(["gateway/src/gateway.ts", "seal/src/verify.ts"]);
+/** All that may read the clock: what composes the server, what composes a command, and the verifier's default. */
+const CLOCKS = new Set(["gateway/src/gateway.ts", "gateway/src/main.ts", "seal/src/verify.ts"]);
 
 const BANNED: readonly Banned[] = [
   {

@@ -413,8 +413,8 @@ test("createSignIn() refuses what cannot be meant", async () => {
   make({ publicUrl: "http://127.0.0.1:8480" })();
   for (const [change, message] of [
     [{ publicUrl: "http://apps.example.com" }, /public-url "http:\/\/apps\.example\.com" is not https/],
-    [{ idleSeconds: 299 }, /idleSeconds must be 300 to 86400, found 299/],
-    [{ absoluteSeconds: 86_401 }, /absoluteSeconds must be 300 to 86400/],
+    [{ idleSeconds: 59 }, /idleSeconds must be 60 to 86400, found 59/],
+    [{ absoluteSeconds: 2_592_001 }, /absoluteSeconds must be 300 to 2592000/],
     [{ graceSeconds: -1 }, /graceSeconds must be 0 to 86400/],
     [{ idleSeconds: Number.NaN }, /idleSeconds/],
   ] as const) {

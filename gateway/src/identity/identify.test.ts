@@ -31,12 +31,12 @@ interface Bench {
   signIn(overrides?: Partial<Session>): Promise<string>;
 }
 
-function benchOf(renew: RenewSession = () => assert.fail("no renewal expected")): Bench {
+function benchOf(renew: RenewSession = () => assert.fail("no renewal expected"), idleSeconds = 1_800): Bench {
   const sessions = createMemorySessions();
   const issuers = createIssuers([{ name: "demo", url: issuer.url, audience: "countersign" }]);
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
-    verifySession: createVerifySession({ issuers, sessions, renew, idleSeconds: 1_800, graceSeconds: 3_600 }),
+    verifySession: createVerifySession({ issuers, sessions, renew, idleSeconds, graceSeconds: 3_600 }),
     notBefore: (key) => sessions.notBefore(key),
     origins: ["https://apps.example.com"],
   });
@@ -192,6 +192,15 @@ test("identify() marks a session as used, once a minute at most", async () => {
   for (const after of [61, 119, 120]) await use(after);
   assert.equal(updates, 2);
   assert.equal((await sessions.get(sessionHashOf(id)))?.lastSeenAt, signedInAt + 120);
+});
+
+test("identify() lets no session idle out that is used all the time, however short the limit", async () => {
+  const { identify, signIn } = benchOf(undefined, 60);
+  const { signedInAt } = testSession();
+  const id = await signIn();
+  for (let after = 0; after < 600; after += 20) {
+    assert.equal((await identify(present([{ kind: "session", id }]), signedInAt + after)).ok, true);
+  }
 });
 
 test("identify() goes on with a session whose mark of use cannot be written", async () => {

@@ -64,10 +64,12 @@ export function createProviderFetch({
       signal,
     };
     return new Promise((fulfil, reject) => {
+      const fail = (error: unknown): void =>
+        reject(signal.aborted ? timeoutError(target.host, timeoutMs) : error);
       const outgoing = (secure ? requestHttps : requestHttp)(target, options, (answer) => {
-        readBounded(answer).then(fulfil, reject);
+        readBounded(answer).then(fulfil, fail);
       });
-      outgoing.on("error", (error) => reject(signal.aborted ? timeoutError(target.host, timeoutMs) : error));
+      outgoing.on("error", fail);
       outgoing.end(body);
     });
   };

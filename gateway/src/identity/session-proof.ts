@@ -5,7 +5,7 @@ import type { Identity } from "./identity.ts";
 import type { Issuers } from "./issuer.ts";
 import type { Session, SessionStore } from "./session.ts";
 
-/** Seconds between two marks of use, so that reading does not become writing. */
+/** Seconds between two marks of use, so that reading does not become writing; or a quarter of the idle limit. */
 const TOUCH_SECONDS = 60;
 
 export type VerifySession = (id: string, now: EpochSeconds) => Promise<Outcome<Identity>>;
@@ -63,9 +63,10 @@ export function createVerifySession({
   /** One Identity for each state of a session, so that what is cached by identity stays cached. */
   const identities = new WeakMap<Session, Outcome<Identity>>();
   const touching = new Set<string>();
+  const touchSeconds = Math.min(TOUCH_SECONDS, idleSeconds / 4);
 
   function touch(session: Session, now: EpochSeconds): void {
-    if (now < session.lastSeenAt + TOUCH_SECONDS || touching.has(session.hash)) return;
+    if (now < session.lastSeenAt + touchSeconds || touching.has(session.hash)) return;
     touching.add(session.hash);
     // The request does not wait. If the mark is lost the session idles out sooner, which is the safe side.
     sessions

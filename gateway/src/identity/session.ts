@@ -7,7 +7,7 @@ export interface Session {
   readonly hash: string;
   readonly identity: Omit<Identity, "proof" | "expiresAt">;
   readonly signedInAt: EpochSeconds;
-  /** Refreshed at most once a minute, so that reading does not become writing. */
+  /** Refreshed at most once a minute (or a quarter of a short idle limit), so that reading does not become writing. */
   readonly lastSeenAt: EpochSeconds;
   /** Absolute limit: the session ends then, whatever happens. */
   readonly endsAt: EpochSeconds;

@@ -31,9 +31,9 @@ export interface SignInOptions {
   readonly loginKey: SecretKey;
   /** 32 bytes; seals refresh tokens, together with each cookie's value. */
   readonly refreshKey: SecretKey;
-  /** Without a request for so long a session ends: 300 to 86,400 s. Default 1,800 (30 m). */
+  /** Without a request for so long a session ends: 60 to 86,400 s. Default 1,800 (30 m). */
   readonly idleSeconds?: number;
-  /** The longest a session lives: 300 to 86,400 s. Default 28,800 (8 h). */
+  /** The longest a session lives: 300 to 2,592,000 s (30 d). Default 28,800 (8 h). */
   readonly absoluteSeconds?: number;
   /** How long a session goes on while its provider does not answer: 0 to 86,400 s. Default 3,600 (1 h). */
   readonly graceSeconds?: number;
@@ -228,7 +228,13 @@ async function endSessionUrlOf(
   return url.href;
 }
 
-function checkOptions(publicUrl: string, limits: Readonly<Record<string, number>>): void {
+const LIMITS = {
+  idleSeconds: [60, 86_400],
+  absoluteSeconds: [300, 2_592_000],
+  graceSeconds: [0, 86_400],
+} as const;
+
+function checkOptions(publicUrl: string, limits: Readonly<Record<keyof typeof LIMITS, number>>): void {
   const url = new URL(publicUrl);
   // The cookie is Secure, and a browser keeps it over plain HTTP for this machine only.
   if (url.protocol !== "https:" && !(url.protocol === "http:" && isLoopbackHost(url.hostname))) {
@@ -238,12 +244,10 @@ function checkOptions(publicUrl: string, limits: Readonly<Record<string, number>
     );
   }
   for (const [name, seconds] of Object.entries(limits)) {
-    const least = name === "graceSeconds" ? 0 : 300;
-    if (!(seconds >= least && seconds <= 86_400)) {
-      throw new GatewayError(
-        "CONFIG_INVALID",
-        `Cannot keep sessions: ${name} must be ${least} to 86400, found ${seconds}`,
-      );
+    const [least, most] = LIMITS[name as keyof typeof LIMITS];
+    if (!(seconds >= least && seconds <= most)) {
+      const message = `Cannot keep sessions: ${name} must be ${least} to ${most}, found ${seconds}`;
+      throw new GatewayError("CONFIG_INVALID", message);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { setBounded } from "./bounded-map.ts";
 import type { EpochSeconds } from "./claims.ts";
 import type { SealPublicKey } from "./jwks.ts";
 
@@ -103,16 +104,9 @@ export class CachedKeys implements KeySet {
     await Promise.all(
       kids.map(async (kid) => {
         const key = this.#current.get(kid) ?? (await loadKey?.(kid));
-        this.#remember(kid, key, at);
+        setBounded(this.#past, kid, { key, at }, PAST_KEYS_MAX);
       }),
     );
-  }
-
-  #remember(kid: string, key: SealPublicKey | undefined, at: EpochSeconds): void {
-    this.#past.delete(kid);
-    this.#past.set(kid, { key, at });
-    const [oldest] = this.#past.keys();
-    if (this.#past.size > PAST_KEYS_MAX && oldest !== undefined) this.#past.delete(oldest);
   }
 
   #pastKey(kid: string, at: EpochSeconds): SealPublicKey | undefined {

@@ -32,6 +32,14 @@ test("verifyEs256() refuses zeros, DER, and other lengths", () => {
   }
 });
 
+test("verifyEs256() refuses a signature whose second integer lost its leading zero", () => {
+  let signature = signEs256("x", privateKey);
+  while (signature[32] !== 0) signature = signEs256("x", privateKey);
+  assert.equal(verifyEs256("x", signature, publicKey), true);
+  const shortened = Buffer.concat([signature.subarray(0, 32), signature.subarray(33)]);
+  assert.equal(verifyEs256("x", shortened, publicKey), false);
+});
+
 test("decodeBase64url() accepts one spelling of each value", () => {
   assert.deepEqual(decodeBase64url("-_8"), Buffer.of(0xfb, 0xff));
   for (const text of ["-_8=", "+/8", "-_9", "-_8 ", " -_8", "-", "é"])

@@ -154,6 +154,7 @@ for (const url of [
   "http://127.0.0.1.a.example/",
   "file:///etc/jwks",
   "https://u:p@a.example/",
+  "https://u@a.example/",
   "jwks",
 ]) {
   test(`remoteKeySet() refuses ${url}`, () => {

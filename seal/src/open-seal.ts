@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { decodeBase64url, isBase64urlOf32Bytes } from "./base64url.ts";
+import { setBounded } from "./bounded-map.ts";
 import type { KeySet } from "./cached-keys.ts";
 import { type EpochSeconds, parseClaims, type SealClaims } from "./claims.ts";
 import type { SealPublicKey } from "./jwks.ts";
@@ -30,12 +31,10 @@ interface Root {
 interface CachedRoot {
   readonly root: Root;
   readonly key: SealPublicKey;
-  readonly until: EpochSeconds;
 }
 
 /** Roots whose signature was verified: a reader takes many messages of one tree, and a signature costs 70 µs. */
 const ROOTS_MAX = 1_024;
-const ROOT_SECONDS = 600;
 const ROOT_BOUNDS = { bytesMax: 2_048, depthMax: 1 };
 const ROOT_MEMBERS = ["iss", "aud", "iat", "exp", "n", "root"];
 
@@ -71,16 +70,13 @@ export function createOpen(keys: KeySet): (seal: SealHeaderValues, now: EpochSec
   async function openRoot(text: string, now: EpochSeconds): Promise<{ root: Root; key: SealPublicKey }> {
     const name = hash("sha256", text, "base64url");
     const held = roots.get(name);
-    if (held && now < held.until) {
+    if (held) {
       const key = await keyOf(held.key.kid, now);
       if (key.key === held.key.key || key.key.equals(held.key.key)) return { root: held.root, key };
     }
     const { jws, key } = await verifyJws(text, "seal-root+jwt", now);
     const root = parseRoot(jws.payload);
-    roots.delete(name);
-    roots.set(name, { root, key, until: now + ROOT_SECONDS });
-    const [oldest] = roots.keys();
-    if (roots.size > ROOTS_MAX && oldest !== undefined) roots.delete(oldest);
+    setBounded(roots, name, { root, key }, ROOTS_MAX);
     return { root, key };
   }
 

@@ -179,6 +179,16 @@ test("verify() refuses a message whose headers its client cannot parse", async (
   await assert.rejects(verifier()(broken), withCode("encoding_invalid"));
 });
 
+test("verify() refuses a payload over 64 MiB and over 512 header values", async () => {
+  const message = sealed();
+  await assert.rejects(
+    verifier()({ ...message, payload: new Uint8Array(67_108_865) }),
+    withCode("too_large"),
+  );
+  const many = Array<[string, string]>(513).fill(["x", "y"]);
+  await assert.rejects(verifier()({ ...message, headers: many }), withCode("too_large"));
+});
+
 test("verify() looks the key up again for a root it holds, so that a revocation counts", async () => {
   let keys: KeySet = OPTIONS.keys;
   const verify = verifier({ keys: { get: (kid, at) => keys.get(kid, at) } });

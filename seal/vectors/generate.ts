@@ -329,6 +329,9 @@ const REFUSED: Readonly<Record<string, Vector>> = {
   "encoding-two-parts": refused("encoding_invalid", "A JWS without signature.", {
     seal: replaced(token(), "Txn-Token", (old) => old.slice(0, old.lastIndexOf("."))),
   }),
+  "encoding-four-parts": refused("encoding_invalid", "A JWS with a fourth part.", {
+    seal: replaced(token(), "Txn-Token", (old) => `${old}.AAAA`),
+  }),
   "typ-access-token": refused("typ_wrong", "An access token in place of a seal.", {
     seal: token(CLAIMS, { header: { typ: "at+jwt" } }),
   }),
@@ -384,7 +387,12 @@ const REFUSED: Readonly<Record<string, Vector>> = {
     },
   ),
   "claims-subject-and-reply": refused("claims_invalid", "Both s and re.", {
-    seal: tree(withMessage({ re: "request-1" })),
+    seal: tree({ ...REPLY_CLAIMS, tctx: { msg: { ...REPLY_CLAIMS.tctx.msg, s: SUBJECT } } }),
+    options: { replyTo: "request-1" },
+  }),
+  "claims-reply-in-scope-of-message": refused("claims_invalid", "A reply under the scope of a message.", {
+    seal: tree({ ...REPLY_CLAIMS, scope: CLAIMS.scope }),
+    options: { replyTo: "request-1" },
   }),
   "claims-neither": refused("claims_invalid", "Neither s nor re.", {
     seal: tree(withMessage({ s: undefined })),
@@ -405,8 +413,8 @@ const REFUSED: Readonly<Record<string, Vector>> = {
     subject: "orders.eu.*.create",
     seal: tree(withMessage({ s: "orders.eu.*.create" })),
   }),
-  "path-index-beyond": refused("path_invalid", "The index is not below n.", {
-    seal: replaced(tree(CLAIMS, { size: 5, index: 4 }), "Seal-Path", (old) => old.replace("4.", "5.")),
+  "path-index-beyond": refused("path_invalid", "The index is n, and the path that of the first leaf.", {
+    seal: replaced(tree(CLAIMS, { size: 4 }), "Seal-Path", (old) => old.replace("0.", "4.")),
   }),
   "path-leading-zero": refused("path_invalid", "The index has a leading zero.", {
     seal: replaced(tree(), "Seal-Path", () => "00"),

@@ -20,14 +20,7 @@ import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { addSubscribe } from "./endpoints/subscribe.ts";
 import { addWhoami } from "./endpoints/whoami.ts";
-import {
-  CONTROL_LINE_BYTES_MAX,
-  controlStreamsOf,
-  fitnessPartsOf,
-  instanceNameOf,
-  loadKeys,
-  natsServersOf,
-} from "./from-config.ts";
+import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./from-config.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf, loginCookieNameOf } from "./identity/cookie.ts";
 import { createIdentify } from "./identity/identify.ts";
@@ -35,18 +28,18 @@ import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
-import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
 import type { Logger } from "./log.ts";
+import { meterAudit } from "./metered.ts";
+import { createMetrics } from "./metrics.ts";
 import { createAuditStream } from "./nats/audit-stream.ts";
 import type { Pool } from "./nats/connection.ts";
-import { type Control, openControl } from "./nats/control.ts";
-import { createDial, type Dial } from "./nats/dial.ts";
-import { checkFitness, type Finding, type FitnessParts } from "./nats/fitness.ts";
+import type { Control } from "./nats/control.ts";
+import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
-import { createKeyKv } from "./nats/key-kv.ts";
 import { createPool } from "./nats/pool.ts";
-import { openSessionKv, type SessionKv } from "./nats/session-kv.ts";
+import type { SessionKv } from "./nats/session-kv.ts";
+import { type Base, type Nats, openState, type State } from "./open-state.ts";
 import { explain } from "./policy/explain.ts";
 import { createLivePolicy, type LivePolicy, loadPolicy } from "./policy/live.ts";
 import { permissionsOf } from "./policy/permissions.ts";
@@ -54,7 +47,7 @@ import { createPublish } from "./publish.ts";
 import { createRate } from "./rate.ts";
 import { ReadinessList, Running } from "./running.ts";
 import { createSenderOf } from "./sender.ts";
-import { createSubscribe } from "./subscribe.ts";
+import { createSubscribe, type Subscribe } from "./subscribe.ts";
 import type { Clock } from "./time.ts";
 
 /** A running gateway. */
@@ -65,14 +58,6 @@ export interface Gateway {
   /** Lets requests in flight finish, ends streams with `shutdown`, flushes the record. */
   close(): Promise<void>;
 }
-
-/** How often rotation of seal keys is looked at; its steps are days apart. */
-const KEY_TURN_MS = 3_600_000;
-/** While the directory does not take a key. */
-const KEY_RETRY_MS = 5_000;
-/** A server may be replaced by an older one at any time; its version is seen at each (re)connect too. */
-const FITNESS_MS = 3_600_000;
-const FITNESS_RETRY_MS = 30_000;
 
 /**
  * Composes a gateway and starts it. The only place that constructs.
@@ -85,23 +70,15 @@ export async function startGateway(config: Config, log: Logger, clock: Clock): P
     return await compose({
       config,
       log,
+      clock,
       running,
       readiness: new ReadinessList(),
-      clock,
+      metrics: createMetrics(),
     });
   } catch (error) {
     await running.close();
     throw error;
   }
-}
-
-/** What every part of the composition needs. */
-interface Base {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly clock: Clock;
-  readonly running: Running;
-  readonly readiness: ReadinessList;
 }
 
 async function compose(base: Base): Promise<Gateway> {
@@ -127,6 +104,7 @@ async function compose(base: Base): Promise<Gateway> {
     pool,
     instance,
   });
+  addGauges(base, { streams, pool });
   state.sessions.onNotBefore((key, at) => {
     streams.revoke(key, at);
     pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
@@ -182,6 +160,20 @@ function placesOf({ publicUrl }: Config): Pick<AuthParts, "loginCookieName" | "h
   };
 }
 
+function addGauges(
+  { metrics }: Base,
+  { streams, pool }: { readonly streams: Subscribe; readonly pool: Pool },
+): void {
+  metrics.gauge(
+    { name: "countersign_streams", help: "Server-Sent Event streams open now." },
+    () => streams.size,
+  );
+  metrics.gauge(
+    { name: "countersign_nats_connections", help: "NATS connections of users open now." },
+    () => pool.size,
+  );
+}
+
 function livePolicyOf(config: Config, log: Logger): LivePolicy {
   const names = config.issuers.map(({ name }) => name);
   const { policy, warnings } = loadPolicy(config.policy, names);
@@ -189,91 +181,25 @@ function livePolicyOf(config: Config, log: Logger): LivePolicy {
   return createLivePolicy(policy);
 }
 
-interface State {
-  readonly control: Control;
-  readonly sessions: SessionKv;
-  readonly directory: PublicKeyDirectory;
-  readonly sealKeys: SealKeys;
-}
-
-interface Nats {
-  readonly dial: Dial;
-  readonly keys: NatsKeys;
-  readonly instance: string;
-}
-
-/** What the gateway keeps in its own account. */
-async function openState(base: Base, { dial, keys, instance }: Nats): Promise<State> {
-  const { config, clock, running, readiness } = base;
-  let control: Control | undefined;
-  let sessions: SessionKv | undefined;
-  readiness.add("nats", () => (control ? control.unready() : "not connected yet"), REMEDY_NATS);
-  readiness.add(
-    "sessions",
-    () => (sessions?.current ? undefined : "sign-outs are not known as of now"),
-    REMEDY_NATS,
-  );
-
-  control = await openControl({
-    dial,
-    user: keys.control,
-    ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
-    instance,
-    ...controlStreamsOf(config),
-  });
-  running.add(() => control?.close());
-  sessions = await openSessionKv({ control, clock, instance });
-  running.add(() => sessions?.stop());
-  const directory = createKeyKv(control);
-  const sealKeys = await openSealKeys({ stateDirectory: config.state, directory, instance, clock });
-  await keepSealKeys(base, sealKeys);
-  await keepLooking(base, fitnessPartsOf(config, { dial, control, keys, clock }));
-  return { control, sessions, directory, sealKeys };
-}
-
-const REMEDY_NATS =
-  "See that nats-server runs and is reached (`countersign doctor`); it is tried again by itself.";
-
-/** Takes the first turn now, and each further one when it is due; a failure is tried again, and seen in readyz. */
-async function keepSealKeys({ log, running, readiness }: Base, sealKeys: SealKeys): Promise<void> {
-  let failure: string | undefined;
-  const unready = () => failure ?? (sealKeys.current() ? undefined : "no key is published");
-  readiness.add("seal key", unready, "See that the state directory is writable and NATS is ready.");
-  await running.repeat(async () => {
-    try {
-      await sealKeys.turn();
-      failure = undefined;
-      return KEY_TURN_MS;
-    } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
-      log.error({ why: failure }, "seal keys");
-      return KEY_RETRY_MS;
-    }
-  });
-}
-
-/** One server that is too old, or trusts no proxy, takes stolen credentials: not ready until it is mended. */
-async function keepLooking({ log, running, readiness }: Base, parts: FitnessParts): Promise<void> {
-  let wrong: readonly Finding[] = [];
-  const unready = () => wrong.map(({ check, found }) => `${check}: ${found}`).join("; ") || undefined;
-  readiness.add("nats fitness", unready, "`countersign doctor` says what to do about each.");
-  await running.repeat(async () => {
-    wrong = (await checkFitness(parts)).filter(({ ok }) => !ok);
-    for (const { check, found, remedy } of wrong) log.error({ check, found, remedy }, "NATS is not fit");
-    return wrong.length === 0 ? FITNESS_MS : FITNESS_RETRY_MS;
-  });
-}
-
-function openAudit(base: Base, control: Control, instance: string): AuditLog {
+function openAudit({ config, log, metrics, running }: Base, control: Control, instance: string): AuditLog {
+  const unwritten = metrics
+    .counter({
+      name: "countersign_records_unwritten_total",
+      help: "Records not written; they had no effect.",
+    })
+    .of();
   const audit = createAuditLog({
-    sinks: base.config.audit.map((target) => openSink(base, target, control, instance)),
-    onFault: (fault) => base.log.error({ ...fault }, "audit record not written"),
+    sinks: config.audit.map((target) => openSink(log, target, control, instance)),
+    onFault: (fault) => {
+      unwritten.add(fault.records);
+      log.error({ ...fault }, "audit record not written");
+    },
   });
-  base.running.add(() => audit.close());
-  return audit;
+  running.add(() => audit.close());
+  return meterAudit(audit, metrics);
 }
 
-function openSink({ log }: Base, target: Config["audit"][number], control: Control, instance: string): Sink {
+function openSink(log: Logger, target: Config["audit"][number], control: Control, instance: string): Sink {
   switch (target.to) {
     case "stdout":
       return createStdoutSink();
@@ -420,7 +346,7 @@ async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => v
 async function startAdmin(base: Base, at: { readonly host: string; readonly port: number }): Promise<string> {
   const app = serverOf(base, "admin");
   addHealth(app);
-  addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => "" });
+  addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => base.metrics.render() });
   base.running.add(() => closeWithin(app, 0));
   return listen(app, at);
 }

@@ -1,5 +1,5 @@
-import type { FastifyInstance } from "fastify";
-import type { Outcome } from "../refusal.ts";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { type Outcome, refused } from "../refusal.ts";
 import { askOf, readMessage } from "./message.ts";
 import type { EndpointParts } from "./parts.ts";
 import { readQuery, single } from "./query.ts";
@@ -10,7 +10,7 @@ export function addPublish(app: FastifyInstance, parts: EndpointParts): void {
   const { admit, effects, presentedOf, clock } = parts;
 
   app.post("/v1/publish", async (request, reply) => {
-    const subject = readSubject(readQuery(request, ["subject"]));
+    const subject = readSubject(request);
     const message = subject.ok ? readMessage(request, subject.value, clock) : subject;
     const admission = orRefuse(await admit(askOf("publish", presentedOf(request), message, request)));
     const published = orRefuse(await effects.publish(admission, orRefuse(message)));
@@ -18,6 +18,16 @@ export function addPublish(app: FastifyInstance, parts: EndpointParts): void {
   });
 }
 
-function readSubject(query: Outcome<{ readonly subject?: readonly string[] }>): Outcome<string | undefined> {
+function readSubject(request: FastifyRequest): Outcome<string | undefined> {
+  const found = request.headers["content-type"] ?? "";
+  // A batch taken for one message today would be many messages tomorrow.
+  if (/^application\/x-ndjson\b/i.test(found)) {
+    return refused({
+      reason: "media_type_unsupported",
+      found,
+      expected: "one message; batches are not offered yet",
+    });
+  }
+  const query = readQuery(request, ["subject"]);
   return query.ok ? single("subject", query.value.subject) : query;
 }

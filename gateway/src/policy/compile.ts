@@ -3,6 +3,7 @@ import { GatewayError } from "../errors.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { RuleRef } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
+import { limitsOfBoth, linesOfBoth, type RoleActing, rolesActing } from "./acting.ts";
 import { guardsOf, holesOf, subscribes } from "./crude.ts";
 import { fillForbidden, fillPattern } from "./fill.ts";
 import { type RoleGiven, rolesGiven } from "./given.ts";
@@ -21,44 +22,71 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 /**
- * Compiles everything one identity may do. Pure and slow (milliseconds for thousands of lines): cache it by
+ * Compiles everything one identity may do; of one that acts for a user, what both may. Pure and slow (milliseconds for thousands of lines): cache it by
  * identity and policy version, until `grant.until`.
  *
  * @throws GatewayError POLICY_INVALID when templates make more than `LIMITS.grantRulesMax` (4,000) lines, or the
  *         lines more NATS permissions than that
  */
 export function compileGrant(policy: Policy, identity: Identity, now: EpochSeconds): Grant {
-  const given = identity.actor ? [] : rolesGiven(policy, identity, now);
-  return assemble(policy, identity, given);
+  const users = rolesGiven(policy, identity, now);
+  if (!identity.actor) {
+    const may = allow(users, identity);
+    return assemble(policy, identity, { roles: users, involved: users, may, limits: limitsOf(users) });
+  }
+  const acting = rolesActing(policy, identity, users, now);
+  const actors = acting.map(({ given }) => given);
+  const standsOn = users.filter((one) => acting.some((role) => role.standsOn.includes(one)));
+  return assemble(policy, identity, {
+    roles: actors,
+    // A `never` of the user's roles holds for whoever acts for it, whichever role it stands in.
+    involved: [...actors, ...users],
+    may: acting.flatMap((role) => allowActing(role, identity)),
+    limits: limitsOfBoth(limitsOf(actors), limitsOf(standsOn)),
+  });
 }
 
-function assemble(policy: Policy, identity: Identity, given: readonly RoleGiven[]): Grant {
-  const forbidding = [...policy.never, ...given.flatMap(({ role }) => role.never)];
-  const never = forbid(forbidding, identity);
-  const granted = never
-    ? allow(
-        given.flatMap(({ role }) => role.may),
-        identity,
-      )
-    : [];
-  const { may, withheld } = settle(granted, never ?? []);
-  const until = Math.min(...given.map((one) => one.until ?? Number.POSITIVE_INFINITY));
+interface Parts {
+  /** The roles that the Grant names. */
+  readonly roles: readonly RoleGiven[];
+  /** All whose `never` and `until` count. */
+  readonly involved: readonly RoleGiven[];
+  readonly may: readonly GrantLine[];
+  readonly limits: Limits;
+}
+
+function assemble(
+  policy: Policy,
+  identity: Identity,
+  { roles, involved, may: granted, limits }: Parts,
+): Grant {
+  const never = forbid([...policy.never, ...involved.flatMap(({ role }) => role.never)], identity);
+  const { may, withheld } = settle(never ? granted : [], never ?? []);
+  if (may.length > LIMITS.grantRulesMax) throw tooLarge(identity.user, "lines", may[0]?.rule);
+  const until = Math.min(...involved.map((one) => one.until ?? Number.POSITIVE_INFINITY));
   const draft = {
     user: identity.user,
     policy: policy.version,
-    roles: given.map(({ role }) => role.name),
+    roles: roles.map(({ role }) => role.name),
     may,
     never: never ?? [],
     ...(withheld.length > 0 && { withheld }),
-    limits: limitsOf(given),
+    limits,
     ...(until !== Number.POSITIVE_INFINITY && { until }),
   };
   return { ...draft, hash: hashOf({ ...draft, hash: "" }) };
 }
 
-function allow(lines: readonly PolicyLine[], identity: Identity): GrantLine[] {
+/** What an actor may do in one role: its own lines, each narrowed to what the user's roles allow. */
+function allowActing({ given, standsOn }: RoleActing, identity: Identity): GrantLine[] {
+  const lines = linesOfBoth(allow([given], identity), allow(standsOn, identity), LIMITS.grantRulesMax);
+  if (!lines) throw tooLarge(identity.user, "lines", given.role.may[0]?.rule);
+  return lines;
+}
+
+function allow(given: readonly RoleGiven[], identity: Identity): GrantLine[] {
   const granted: GrantLine[] = [];
-  for (const line of lines) {
+  for (const line of given.flatMap(({ role }) => role.may)) {
     const patterns = fillPattern(line.pattern, identity, LIMITS.grantRulesMax - granted.length);
     if (!patterns) throw tooLarge(identity.user, "lines", line.rule);
     for (const pattern of patterns) granted.push(grantLine(line, pattern));

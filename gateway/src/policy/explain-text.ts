@@ -58,6 +58,12 @@ export function missingText(missing: Missing): string {
       return "the line lets it publish; for a reply it needs an inbox, which comes with a request line";
     case "acting":
       return "the role is for acting on behalf of a user; this identity acts for itself";
+    case "own":
+      return "the role is for one who acts for itself; this identity acts for a user";
+    case "acts-for":
+      return `the role acts for users with ${missing.roles.join(" or ")}, which this user has not`;
+    case "user-lacks":
+      return "the user's own roles do not allow it, and an actor may do no more than the user";
     case "withheld":
       return withheldText(missing.why, missing.because);
   }

@@ -1,11 +1,12 @@
 import type { Identity } from "../identity/identity.ts";
 import type { RuleRef } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
+import { actorOf } from "./acting.ts";
 import { type Action, formatAction } from "./action.ts";
 import { compileGrant } from "./compile.ts";
 import { decide } from "./decide.ts";
 import { fillPattern, templateOf } from "./fill.ts";
-import { attributeOf, type Lack, lacksOf, roleGiven } from "./given.ts";
+import { attributeOf, type Lack, lacksOf } from "./given.ts";
 import type { Grant, GrantLine, Withheld } from "./grant.ts";
 import { LIMITS } from "./limits.ts";
 import type { PolicyLine, Verb } from "./line.ts";
@@ -51,7 +52,13 @@ export type Missing =
   | { readonly what: "inbox" }
   | { readonly what: "withheld"; readonly why: Withheld["why"]; readonly because: readonly RuleRef[] }
   /** Roles with `acts-for` count only for one who acts for a user. */
-  | { readonly what: "acting" };
+  | { readonly what: "acting" }
+  /** One who acts for a user has only roles with `acts-for`. */
+  | { readonly what: "own" }
+  /** The user has none of the roles that this one acts for. */
+  | { readonly what: "acts-for"; readonly roles: readonly string[] }
+  /** The actor's line would do, and the user's own roles do not allow it. */
+  | { readonly what: "user-lacks" };
 
 const NEAR_MAX = 3;
 const NEAR_RANGE = 1;
@@ -95,8 +102,9 @@ function nearLines(
     const lacks = roleLacks(role, identity, grant, now);
     for (const line of lines) {
       const missing = [...lacks, ...lineLacks(line, identity, grant, action)];
-      // A line of a verb's twin that lacks nothing (a publish for a request) lacks the inbox.
-      found.push({ rule: line.rule, missing: missing.length > 0 ? missing : [{ what: "inbox" }] });
+      // A line that lacks nothing by itself is not enough: alone among the actor's, or without the inbox of a request.
+      const alone: Missing = { what: identity.actor ? "user-lacks" : "inbox" };
+      found.push({ rule: line.rule, missing: missing.length > 0 ? missing : [alone] });
     }
   }
   found.sort((a, b) => distanceOf(a) - distanceOf(b));
@@ -112,6 +120,7 @@ function distanceOf({ missing }: Near): number {
     issuer: 3,
     stream: 3,
     bucket: 3,
+    way: 3,
     tokens: 2,
     acting: 2,
   };
@@ -123,32 +132,31 @@ function distanceOf({ missing }: Near): number {
 
 function roleLacks(role: Role, identity: Identity, grant: Grant, now: EpochSeconds): readonly Missing[] {
   if (grant.roles.includes(role.name)) return [];
-  if (role.actsFor.length > 0 && !identity.actor && roleGiven(role, identity, now))
-    return [{ what: "acting" }];
-  const lacks = role.givenTo.map((given) => lacksOf(given, identity, now));
-  const [fewest] = lacks.sort((a, b) => a.length - b.length);
-  return fewest ?? [];
+  if (identity.actor && role.actsFor.length === 0) return [{ what: "own" }];
+  const holder = identity.actor ? actorOf(identity) : identity;
+  if (!holder) return [{ what: "own" }];
+  const lacks = role.givenTo.map((given) => lacksOf(given, holder, now)).sort((a, b) => a.length - b.length);
+  const [fewest = []] = lacks;
+  if (role.actsFor.length > 0 && !identity.actor) return [{ what: "acting" }, ...fewest];
+  return identity.actor && fewest.length === 0 ? [{ what: "acts-for", roles: role.actsFor }] : fewest;
 }
 
 function lineLacks(line: PolicyLine, identity: Identity, grant: Grant, action: Action): readonly Missing[] {
+  const lacks = [...objectLacks(line, action), ...subjectLacks(line, identity, action)];
+  if (lacks.length > 0) return lacks;
   const withheld = grant.withheld?.find((one) => one.line.rule === line.rule);
-  if (withheld) return [{ what: "withheld", why: withheld.why, because: withheld.because }];
-  const objects = objectLacks(line, action);
+  return withheld ? [{ what: "withheld", why: withheld.why, because: withheld.because }] : [];
+}
+
+function subjectLacks({ pattern }: PolicyLine, identity: Identity, action: Action): readonly Missing[] {
   const asked = subjectOf(action);
-  if (asked === undefined) return objects;
-  const absent = absentTemplates(line.pattern, identity);
+  if (asked === undefined) return [];
+  const absent = absentTemplates(pattern, identity);
   // What cannot be filled is left open, so that the rest of the subject is compared all the same.
-  const open = line.pattern
-    .split(".")
-    .map((token) => (absent.includes(templateOf(token) ?? "") ? "*" : token));
+  const open = pattern.split(".").map((token) => (absent.includes(templateOf(token) ?? "") ? "*" : token));
   const filled = fillPattern(open.join("."), identity, LIMITS.grantRulesMax) ?? [];
-  const lacks = filled.map((pattern) => tokenLacks(line.pattern, pattern, asked));
-  const [fewest] = lacks.sort((a, b) => a.length - b.length);
-  return [
-    ...objects,
-    ...absent.map((template) => ({ what: "template" as const, template })),
-    ...(fewest ?? []),
-  ];
+  const lacks = filled.map((one) => tokenLacks(pattern, one, asked)).sort((a, b) => a.length - b.length);
+  return [...absent.map((template) => ({ what: "template" as const, template })), ...(lacks[0] ?? [])];
 }
 
 function subjectOf(action: Action): string | undefined {

@@ -43,8 +43,9 @@ export function parsePolicy(files: readonly PolicyFile[]): PolicyOutcome {
   const sources = ordered.map((file) => new Source(file, mistakes));
   for (const source of sources) readFile(source, draft);
   checkNames(draft, mistakes);
+  const identities = withActors(draft.identities, mistakes);
   if (mistakes.length > 0) return { ok: false, mistakes: firstOf(mistakes) };
-  const policy: Policy = { version: versionOf(files), ...draft };
+  const policy: Policy = { version: versionOf(files), ...draft, identities };
   const findings = findingsOf(policy);
   if (findings.mistakes.length > 0) return { ok: false, mistakes: firstOf(findings.mistakes) };
   return { ok: true, policy, warnings: firstOf(findings.warnings) };
@@ -151,6 +152,23 @@ function checkNames(draft: Draft, mistakes: Mistake[]): void {
       });
     }
   }
+}
+
+/** Identities name their actor as another identity; what counts is its user. */
+function withActors(identities: readonly NamedIdentity[], mistakes: Mistake[]): NamedIdentity[] {
+  const byName = new Map(identities.map((named) => [named.name, named.identity]));
+  return identities.map((named) => {
+    const { actor } = named.identity;
+    if (!actor) return named;
+    const found = byName.get(actor.user);
+    if (!found) {
+      const { file, line } = named;
+      const message = `identity "${named.name}" has the actor "${clip(actor.user)}"${didYouMean(actor.user, byName.keys())}, which is not among the identities`;
+      mistakes.push({ file, line, column: 1, message });
+      return named;
+    }
+    return { ...named, identity: { ...named.identity, actor: { user: found.user } } };
+  });
 }
 
 function repeated<T extends { readonly file: string; readonly line: number }>(

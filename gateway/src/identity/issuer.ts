@@ -96,7 +96,9 @@ export function createIssuers(
 
 function createIssuer(options: IssuerOptions, { resolve }: { readonly resolve?: ResolveHost }): Issuer {
   checkOptions(options);
-  const fetch = createProviderFetch({ reach: reachOf(options), ...(resolve && { resolve }) });
+  const fetchOptions = { reach: reachOf(options), ...(resolve && { resolve }) };
+  // Apart from sign-ins, so that a flood of those does not keep us from the keys that tokens are verified with.
+  const fetch = createProviderFetch(fetchOptions);
   const metadata = rememberMetadata(() => discover(options, fetch));
   const keys = createKeySource(async (now) => {
     const answer = await fetch((await metadata(now)).jwksUri);
@@ -106,7 +108,7 @@ function createIssuer(options: IssuerOptions, { resolve }: { readonly resolve?: 
     options,
     attributes: options.attributes ?? DEFAULT_ATTRIBUTES,
     clockToleranceSeconds: options.clockToleranceSeconds ?? 30,
-    fetch,
+    fetch: createProviderFetch(fetchOptions),
     keys,
     metadata,
   };

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { test } from "node:test";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { isLoopbackHost, mayConnect } from "./addresses.ts";
-import { createProviderFetch } from "./provider-fetch.ts";
+import { createProviderFetch, REQUESTS_MAX } from "./provider-fetch.ts";
 import { startTestIssuer } from "./testing/issuer.ts";
 
 test("mayConnect() keeps providers to the addresses where they may stand", () => {
@@ -111,6 +111,25 @@ test("providerFetch() ends in time, whether the provider says nothing or drips",
     for (const socket of sockets) socket.destroy();
     await new Promise((done) => server.close(done));
   }
+});
+
+test("providerFetch() bounds the requests under way, and counts those that failed as done", async () => {
+  await using issuer = await startTestIssuer();
+  const waiting: ServerResponse[] = [];
+  let all = (): void => {};
+  const arrived = new Promise<void>((resolve) => {
+    all = resolve;
+  });
+  issuer.answers.set("/slow", (_, response) => void (waiting.push(response) === REQUESTS_MAX && all()));
+  const fetch = createProviderFetch({ reach: "loopback" });
+  for (let n = 0; n < 2 * REQUESTS_MAX; n++) await assert.rejects(fetch("ftp://id.example/"));
+  const requests = Array.from({ length: REQUESTS_MAX }, () => fetch(`${issuer.url}/slow`));
+  await arrived;
+  const message = "More than 64 requests to the provider are under way";
+  await assert.rejects(fetch(`${issuer.url}/jwks`), { message });
+  for (const response of waiting) response.end();
+  await Promise.all(requests);
+  assert.equal((await fetch(`${issuer.url}/jwks`)).status, 200);
 });
 
 test("providerFetch() rejects when the connection breaks in the middle", async () => {

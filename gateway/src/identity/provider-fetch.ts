@@ -9,6 +9,12 @@ export const ANSWER_BYTES_MAX: number = 256 * 1024;
 /** From the name's lookup to the answer's last byte. */
 export const ANSWER_TIMEOUT_MS = 5_000;
 
+/**
+ * Requests under way at a time: strangers can begin sign-ins, and neither our sockets nor the provider are theirs
+ * to use up.
+ */
+export const REQUESTS_MAX = 64;
+
 export interface ProviderRequest {
   readonly method?: "GET" | "POST";
   readonly headers?: Readonly<Record<string, string>>;
@@ -46,7 +52,23 @@ export function createProviderFetch({
   /** 1–30,000. Default 5,000. */
   readonly timeoutMs?: number;
 }): ProviderFetch {
-  return async function providerFetch(url, { method = "GET", headers = {}, body } = {}) {
+  let underWay = 0;
+
+  return async function providerFetch(url, request) {
+    if (underWay >= REQUESTS_MAX)
+      throw new Error(`More than ${REQUESTS_MAX} requests to the provider are under way`);
+    underWay++;
+    try {
+      return await send(url, request);
+    } finally {
+      underWay--;
+    }
+  };
+
+  async function send(
+    url: string,
+    { method = "GET", headers = {}, body }: ProviderRequest = {},
+  ): Promise<ProviderAnswer> {
     const target = new URL(url);
     const secure = target.protocol === "https:";
     if (!secure && !(target.protocol === "http:" && reach === "loopback")) {
@@ -72,7 +94,7 @@ export function createProviderFetch({
       outgoing.on("error", fail);
       outgoing.end(body);
     });
-  };
+  }
 }
 
 async function readBounded(answer: IncomingMessage): Promise<ProviderAnswer> {

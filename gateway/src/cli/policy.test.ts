@@ -107,6 +107,11 @@ const GOLDENS: Readonly<Record<string, readonly string[]>> = {
   "explain-json": ["explain", "--policy", DEVSTACK, "--as", "bob", "--json", "publish", "orders.eu.1.create"],
   "explain-nobody": ["explain", "--policy", DEVSTACK, "--as", "carl", "publish", "a"],
   "explain-no-action": ["explain", "--policy", DEVSTACK, "--as", "carol", "pubish", "a"],
+  "diff-help": ["diff", "--help"],
+  "diff-same": ["diff", DEVSTACK, DEVSTACK],
+  "who-can-help": ["who-can", "--help"],
+  "who-can": ["who-can", "--policy", DEVSTACK, "subscribe", "orders.eu.>"],
+  "who-can-nobody": ["who-can", "--policy", DEVSTACK, "publish", "payments.eu.1.void"],
   grants: ["grants", "--policy", DEVSTACK, "--as", "carol"],
 };
 
@@ -136,6 +141,17 @@ test("countersign policy check prints every mistake with its place and exits wit
 test("countersign policy check prints warnings and exits with 0", async (t) => {
   write("policy.yaml", "version: 1\nroles: { r: { given-to: [], may: [ read-audit ] } }\n");
   golden(t, "check-warning", await run(["check", "policy.yaml"], { cwd: folder }));
+});
+
+test("countersign policy diff marks what is wider and exits with 3, or with 0 when nothing is", async (t) => {
+  const role = (may: string): string =>
+    `version: 1\nroles: { r: { given-to: [ { issuer: demo } ], may: [ ${may} ] } }\n`;
+  write("old.yaml", role("'publish a.{region}', subscribe b"));
+  write("new.yaml", role("publish a.*"));
+  golden(t, "diff-wider", await run(["diff", "old.yaml", "new.yaml"], { cwd: folder }));
+  golden(t, "diff-json", await run(["diff", "old.yaml", "new.yaml", "--json"], { cwd: folder }));
+  write("new.yaml", role("subscribe b"));
+  golden(t, "diff-narrower", await run(["diff", "old.yaml", "new.yaml"], { cwd: folder }));
 });
 
 test("countersign policy test says which test failed and why", async (t) => {

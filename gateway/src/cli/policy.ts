@@ -13,6 +13,7 @@ import { permissionsOf } from "../policy/permissions.ts";
 import { formatMistake, type Policy } from "../policy/policy.ts";
 import { runPolicyTests, type TestResult } from "../policy/run-tests.ts";
 import { type CommandIo, EXIT } from "./io.ts";
+import { diffCommand, whoCanCommand } from "./policy-compare.ts";
 import { findPolicy, findPolicyFiles, LOOKUP, type PolicyFlags } from "./policy-source.ts";
 
 interface Flags extends PolicyFlags {
@@ -31,7 +32,9 @@ ${Object.values(VERB_FORMS)
 /** `countersign policy …`: asks a policy file, without a server. */
 export function policyCommand(io: CommandIo): Command {
   const command = new Command("policy").description("check a policy and ask it who may do what, and why");
-  for (const make of [checkCommand, testCommand, explainCommand, grantsCommand]) command.addCommand(make(io));
+  for (const make of [checkCommand, testCommand, explainCommand, whoCanCommand, grantsCommand, diffCommand]) {
+    command.addCommand(make(io));
+  }
   return command.addHelpText(
     "after",
     `
@@ -39,7 +42,8 @@ ${LOOKUP}
 
 Examples:
   countersign policy check policy/
-  countersign policy explain --as bob publish orders.eu.1.create`,
+  countersign policy explain --as bob publish orders.eu.1.create
+  countersign policy diff policy/ ../proposed/policy/`,
   );
 }
 

@@ -126,7 +126,7 @@ export function identityOf({ id, groups, region }: LawCase, now: number): Identi
     attributes: { groups, region },
     proof: { kind: "bearer", hash: "A".repeat(43) },
     provedAt: now,
-    expiresAt: now + 600,
+    expiresAt: now + 86_400,
   };
 }
 

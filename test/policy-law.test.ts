@@ -226,7 +226,7 @@ function connectAs(permissions: NatsPermissions, grant?: Grant): Promise<WireCli
   const now = Date.now() / 1000;
   const minted = mintCredential({
     identity: identityOf({ id: "any" } as LawCase, now),
-    grant: grant ?? ({ limits: { credentialSeconds: 600 } } as Grant),
+    grant: grant ?? ({ limits: { credentialSeconds: 86_400 } } as Grant),
     permissions,
     userPublicKey: user.publicKey,
     signer: { accountPublicKey: account.publicKey, signingKey: account },

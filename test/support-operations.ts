@@ -89,30 +89,35 @@ export async function ready(port: number): Promise<void> {
   );
 }
 
-/** A gateway in this process, whose clock the test moves. */
+/** A gateway in this process, so that its clock can be moved. */
 export interface LocalGateway {
   readonly url: string;
-  /** Epoch seconds as this gateway sees them. */
-  readonly now: () => number;
   readonly close: () => Promise<void>;
 }
 
-/** A clock for gateways that are to see time pass without waiting for it. */
-export class MovableClock {
-  #ahead = 0;
-  readonly now = (): number => Date.now() / 1000 + this.#ahead;
-  /** @param adminPorts  of the gateways that go by it, which are ready again when this fulfils */
-  async forward(seconds: number, ...adminPorts: readonly number[]): Promise<void> {
-    this.#ahead += seconds;
-    // What they know of sign-outs is too old all at once; the next beacon brings them up to date.
-    for (const port of adminPorts) await ready(port);
-  }
+/** Starts a gateway of this configuration in this process. */
+export async function startLocalGateway(configFile: string): Promise<LocalGateway> {
+  const clock = (): number => Date.now() / 1000;
+  const gateway = await startGateway(await loadConfig(configFile), createLog("fatal"), clock);
+  return { url: `http://${gateway.address}`, close: () => gateway.close() };
 }
 
-/** Starts a gateway of this configuration in this process. */
-export async function startLocalGateway(configFile: string, clock: MovableClock): Promise<LocalGateway> {
-  const gateway = await startGateway(await loadConfig(configFile), createLog("fatal"), clock.now);
-  return { url: `http://${gateway.address}`, now: clock.now, close: () => gateway.close() };
+/**
+ * Moves the clock of this process, for the gateways and the provider in it, so that hours pass without waiting.
+ * Timers go on as ever, and so does nats-server.
+ *
+ * @param adminPorts  of the gateways in this process
+ * @returns when they know again what was signed out: it was too old all at once
+ */
+export async function forward(seconds: number, adminPorts: readonly number[]): Promise<void> {
+  const former = Date.now;
+  Date.now = () => former() + seconds * 1000;
+  for (const port of adminPorts) {
+    await eventually(`sessions at ${port}`, async () => {
+      const sessions = (await readinessAt(port))?.checks.find(({ check }) => check === "sessions");
+      return sessions?.ok ? true : undefined;
+    });
+  }
 }
 
 /**

@@ -89,6 +89,7 @@ function readLines(socket: Socket): LineReader {
       for (;;) {
         const line = await next();
         if (line === last) return { errors, deliveries };
+        if (line === "PING") socket.write("PONG\r\n");
         if (line.startsWith("-ERR ")) errors.push(line.slice("-ERR ".length));
         if (line.startsWith("MSG ")) {
           const [, subject = "", sid = ""] = line.split(" ");

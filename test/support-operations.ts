@@ -12,6 +12,7 @@ import {
   startGateway as startGatewayProcess,
 } from "@countersign/devstack/gateway-process.ts";
 import { type NatsServer, startNatsServer } from "@countersign/devstack/nats-server.ts";
+import { type IdentityProvider, startIdentityProvider } from "@countersign/devstack/oidc.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
 import type { Stack } from "@countersign/devstack/stack.ts";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
@@ -156,6 +157,22 @@ export async function restartNats(
   const folder = join(stack.stateDir, "nats-server");
   const config = change(await readFile(join(folder, "nats-server.conf"), "utf8"));
   return await startNatsServer({ config, folder, port: stack.nats.port });
+}
+
+/**
+ * Starts the identity provider again on its port, after the stack's own was stopped: with its keys, and without its
+ * memory, so that it knows no refresh token from before.
+ */
+export async function restartProvider(
+  stack: Pick<Stack, "gatewayUrl" | "identityProvider"> & { readonly stateDir: string },
+  accessTokenSeconds?: number,
+): Promise<IdentityProvider> {
+  return await startIdentityProvider({
+    gatewayUrl: stack.gatewayUrl,
+    folder: stack.stateDir,
+    port: stack.identityProvider.port,
+    ...(accessTokenSeconds !== undefined && { accessTokenSeconds }),
+  });
 }
 
 /** What came of a command. */

@@ -66,6 +66,7 @@ async function run(
     exit: (code) => {
       said.code = code;
     },
+    onHangup: () => {},
     signal: new AbortController().signal,
   });
   program.addCommand(command);
@@ -109,6 +110,8 @@ const GOLDENS: Readonly<Record<string, readonly string[]>> = {
   "explain-no-action": ["explain", "--policy", DEVSTACK, "--as", "carol", "pubish", "a"],
   "diff-help": ["diff", "--help"],
   "diff-same": ["diff", DEVSTACK, DEVSTACK],
+  "schema-help": ["schema", "--help"],
+  schema: ["schema"],
   "who-can-help": ["who-can", "--help"],
   "who-can": ["who-can", "--policy", DEVSTACK, "subscribe", "orders.eu.>"],
   "who-can-nobody": ["who-can", "--policy", DEVSTACK, "publish", "payments.eu.1.void"],

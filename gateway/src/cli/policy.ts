@@ -32,7 +32,15 @@ ${Object.values(VERB_FORMS)
 /** `countersign policy …`: asks a policy file, without a server. */
 export function policyCommand(io: CommandIo): Command {
   const command = new Command("policy").description("check a policy and ask it who may do what, and why");
-  for (const make of [checkCommand, testCommand, explainCommand, whoCanCommand, grantsCommand, diffCommand]) {
+  for (const make of [
+    checkCommand,
+    testCommand,
+    explainCommand,
+    whoCanCommand,
+    grantsCommand,
+    diffCommand,
+    schemaCommand,
+  ]) {
     command.addCommand(make(io));
   }
   return command.addHelpText(
@@ -168,6 +176,24 @@ Example:
       io.out(
         `${[`user      ${grant.user}`, `roles     ${roles}`, ...lines, ...never, ...withheld, told].join("\n")}\n`,
       );
+    });
+}
+
+function schemaCommand(io: CommandIo): Command {
+  return new Command("schema")
+    .description("print the JSON Schema of the policy file, for editors")
+    .addHelpText(
+      "after",
+      `
+Example:
+  countersign policy schema > policy.schema.json
+and as the first line of the policy:
+  # yaml-language-server: $schema=policy.schema.json`,
+    )
+    .action(async () => {
+      // The schema library is not worth its loading time to the other commands.
+      const { policySchema } = await import("../policy/schema.ts");
+      io.out(`${JSON.stringify(policySchema(), undefined, 2)}\n`);
     });
 }
 

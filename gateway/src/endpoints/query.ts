@@ -9,6 +9,9 @@ export function readQuery<Name extends string>(
   request: FastifyRequest,
   known: readonly Name[],
 ): Outcome<Partial<Record<Name, readonly string[]>>> {
+  if (!isDecodable(request.url)) {
+    return refused({ reason: "request_invalid", what: "query", why: "is not percent-encoded UTF-8" });
+  }
   const values: Partial<Record<Name, readonly string[]>> = {};
   for (const [name, value] of Object.entries(request.query as Record<string, string | string[]>)) {
     const at = known.find((candidate) => candidate === name);
@@ -19,6 +22,18 @@ export function readQuery<Name extends string>(
     values[at] = Array.isArray(value) ? value : [value];
   }
   return allowed(values);
+}
+
+/** What cannot be decoded is left as it is by the parser, and would be a subject of its own: `orders.%C0%AF`. */
+function isDecodable(url: string): boolean {
+  const query = url.indexOf("?");
+  if (query < 0 || !url.includes("%", query)) return true;
+  try {
+    decodeURIComponent(url.slice(query));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** @returns the value of a parameter that may stand at most once; undefined when it does not */

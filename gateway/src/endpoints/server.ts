@@ -1,13 +1,15 @@
 import {
   createServer as createHttpServer,
+  type IncomingMessage,
   type RequestListener,
   type Server,
   type ServerOptions,
+  type ServerResponse,
 } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import type { Socket } from "node:net";
 import { uuidv7 } from "@countersign/seal";
-import fastify, { type FastifyInstance, type FastifyRequest } from "fastify";
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { RequestFacts } from "../admit.ts";
 import type { Refusal, refused } from "../refusal.ts";
 import type { Clock } from "../time.ts";
@@ -51,6 +53,12 @@ export interface ServerLimits {
   readonly connectionsMax: number;
 }
 
+/** How often node:http looks for heads and bodies that are late: its own 30 s would allow 40 s for ten. */
+const TIMEOUTS_LOOKED_AT_MS = 1_000;
+
+/** How long a connection that is out of step may still take its answer. */
+const LINGER_MS = 1_000;
+
 /**
  * A listener with what every answer has: `X-Request-Id`, CORS by origins, errors as problem+json, bounded
  * heads, bodies and times, and a close that lets requests in flight finish.
@@ -61,6 +69,13 @@ export function createEndpointServer(options: EndpointServerOptions): FastifyIns
     exposeHeadRoutes: false,
     serverFactory: (handler) => listenerOf(handler, options),
     clientErrorHandler: (_error, socket) => answerUnparsable(socket, options.clock),
+    // What arrives while we close is served still: its answer closes its connection.
+    return503OnClosing: false,
+    // A path that cannot be decoded reaches no route, and so no hook.
+    frameworkErrors: (error, request, reply) => {
+      setFacts(request, reply, options);
+      answerProblem(error, request, reply, options);
+    },
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
@@ -74,36 +89,65 @@ export function createEndpointServer(options: EndpointServerOptions): FastifyIns
 function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOptions): Server {
   const http: ServerOptions = {
     maxHeaderSize: limits.headerBytesMax,
-    headersTimeout: limits.headersTimeoutMs,
+    // The head is part of the request, and node:http refuses to start with a longer time for the part.
+    headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: TIMEOUTS_LOOKED_AT_MS,
     // Node's lenient parser would let two readers of one stream of bytes disagree on where a request ends.
     insecureHTTPParser: false,
-    requireHostHeader: true,
+    // Looked at by `faultOfHead`: node:http's own answer has no request id, and it takes a second Host.
+    requireHostHeader: false,
   };
   const server = tls ? createHttpsServer({ ...http, ...tls }, handler) : createHttpServer(http, handler);
   server.maxConnections = limits.connectionsMax;
+  // Other expectations than 100-continue may be passed over (RFC 9110 §10.1.1); node:http's own 417 has no request id.
+  server.on("checkExpectation", handler);
+  server.on("request", (request, response) => latestResponse.set(request.socket, response));
   return server;
 }
 
-function addFacts(app: FastifyInstance, { clock, lane }: EndpointServerOptions): void {
+/** What a connection was asked for last, so that an answer to bytes that are no request is not taken for its answer. */
+const latestResponse = new WeakMap<Socket, ServerResponse>();
+
+function addFacts(app: FastifyInstance, options: EndpointServerOptions): void {
   app.decorateRequest("facts");
   app.addHook("onRequest", (request, reply, done) => {
-    const id = uuidv7(clock() * 1000);
-    const clientRequestId = clientRequestIdOf(request.headers["x-request-id"]);
-    const clientTraceparent = clientTraceparentOf(request.headers.traceparent);
-    const remote = request.raw.socket.remoteAddress;
-    request.facts = {
-      txn: id,
-      requestId: id,
-      lane,
-      ...(clientRequestId !== undefined && { clientRequestId }),
-      ...(clientTraceparent !== undefined && { clientTraceparent }),
-      ...(remote !== undefined && { remote }),
-    };
-    reply.header("x-request-id", id).header("x-content-type-options", "nosniff");
-    done();
+    setFacts(request, reply, options);
+    const why = faultOfHead(request.raw);
+    done(why === undefined ? undefined : new RefusalError({ reason: "request_invalid", what: "head", why }));
   });
+}
+
+/** @source RFC 9112 §3.2: a Host that is missing or there twice is for two servers to read in two ways */
+function faultOfHead({ httpVersion, rawHeaders }: IncomingMessage): string | undefined {
+  if (httpVersion === "0.9") return "expected HTTP/1.1";
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.length === 4 && rawHeaders[at]?.toLowerCase() === "host") hosts += 1;
+  }
+  const isEnough = hosts === 1 || (hosts === 0 && httpVersion === "1.0");
+  return isEnough ? undefined : `expected one Host header, found ${hosts}`;
+}
+
+function setFacts(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { clock, lane }: EndpointServerOptions,
+): void {
+  const id = uuidv7(clock() * 1000);
+  const clientRequestId = clientRequestIdOf(request.headers["x-request-id"]);
+  const clientTraceparent = clientTraceparentOf(request.headers.traceparent);
+  const remote = request.raw.socket.remoteAddress;
+  request.facts = {
+    txn: id,
+    requestId: id,
+    lane,
+    ...(clientRequestId !== undefined && { clientRequestId }),
+    ...(clientTraceparent !== undefined && { clientTraceparent }),
+    ...(remote !== undefined && { remote }),
+  };
+  reply.header("x-request-id", id).header("x-content-type-options", "nosniff");
 }
 
 function addCors(app: FastifyInstance, { origins }: EndpointServerOptions): void {
@@ -129,17 +173,24 @@ export class RefusalError extends Error {
   }
 }
 
-function addProblems(app: FastifyInstance, { publicUrl, limits, onFault }: EndpointServerOptions): void {
-  app.setErrorHandler((error, request, reply) => {
-    const { requestId } = request.facts;
-    const refusal = refusalOf(error, request, limits);
-    if (!refusal) onFault(error, requestId);
-    const problem = problemOf(refusal ?? { reason: "internal_error" }, { publicUrl, requestId });
-    return reply.code(problem.status).headers(problem.headers).send(problem.body);
-  });
+function addProblems(app: FastifyInstance, options: EndpointServerOptions): void {
+  app.setErrorHandler((error, request, reply) => answerProblem(error, request, reply, options));
   app.setNotFoundHandler((request) => {
     throw new RefusalError({ reason: "not_found", path: request.url.slice(0, 256) });
   });
+}
+
+function answerProblem(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { publicUrl, limits, onFault }: EndpointServerOptions,
+): FastifyReply {
+  const { requestId } = request.facts;
+  const refusal = refusalOf(error, request, limits);
+  if (!refusal) onFault(error, requestId);
+  const problem = problemOf(refusal ?? { reason: "internal_error" }, { publicUrl, requestId });
+  return reply.code(problem.status).headers(problem.headers).send(problem.body);
 }
 
 /** @returns undefined for a fault of ours */
@@ -161,7 +212,10 @@ function refusalOf(error: unknown, request: FastifyRequest, limits: ServerLimits
  * There is no request to attach facts to, and the connection cannot be trusted to be in step: it closes.
  */
 function answerUnparsable(socket: Socket, clock: Clock): void {
-  if (!socket.writable) return;
+  if (!socket.writable || isAnswerOwed(socket)) {
+    socket.destroy();
+    return;
+  }
   const body = JSON.stringify({
     type: "about:blank",
     title: "Bad Request",
@@ -176,6 +230,18 @@ function answerUnparsable(socket: Socket, clock: Clock): void {
     "Connection: close",
   ];
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+  // Closed at once, bytes not yet read would reset the connection and take the answer with them.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
+}
+
+/**
+ * Whether what we write now would stand in the answer to an earlier request, or be taken for it: a proxy that
+ * shares connections would hand it to another user. A request whose own body does not come is answered itself.
+ */
+function isAnswerOwed(socket: Socket): boolean {
+  const response = latestResponse.get(socket);
+  if (!response || response.writableFinished) return false;
+  return response.req.complete || response.headersSent || response.socket !== socket;
 }
 
 /** Without this, close() waits for keep-alive connections that no longer carry anything. */

@@ -1,3 +1,4 @@
+import { errors as natsErrors } from "@nats-io/transport-node";
 import type { Nkey } from "../credentials/nkey.ts";
 import { createNkey } from "../credentials/nkey.ts";
 import type { Credential } from "../credentials/user.ts";
@@ -33,13 +34,19 @@ export function createIdentityDial({
   readonly instance: string;
 }): Pick<PoolParts, "dialLink" | "nextExpiry"> {
   const inTurn = createTurnstile(DIALS_AT_ONCE);
+  const breaker = createBreaker();
   // Expiry does not depend on the user key, so asking for it needs no new one.
   const anyUser = createNkey("user").publicKey;
 
   async function dialLink(identity: Identity, grant: Grant, wish: ServerWish): Promise<Outcome<Link>> {
+    const unreachable = breaker.refusal();
+    if (unreachable) return unreachable;
     const userKey = createNkey("user");
     const credential = credentialFor(identity, grant, userKey.publicKey);
-    if (!credential.ok) return credential;
+    if (!credential.ok) {
+      breaker.untried();
+      return credential;
+    }
     const { jwt, inboxPrefix, expiresAt } = credential.value;
     try {
       const connection = await dial({
@@ -52,10 +59,17 @@ export function createIdentityDial({
           ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
         }),
       });
+      breaker.reached();
       return allowed(new Link(connection, inboxPrefix, expiresAt));
     } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      return refused({ reason: "nats_unavailable", why: error.message });
+      if (!(error instanceof GatewayError)) {
+        breaker.untried();
+        throw error;
+      }
+      const refusal = refused({ reason: "nats_unavailable", why: error.message });
+      if (isUnreachable(error)) breaker.missed(refusal);
+      else breaker.reached();
+      return refusal;
     }
   }
 
@@ -70,6 +84,49 @@ export function createIdentityDial({
 
 /** What `mintCredential` allows for in its bound of the CONNECT line. */
 const CONNECTION_NAME_CHARACTERS_MAX = 256;
+
+type NatsRefusal = ReturnType<typeof refused>;
+
+/**
+ * While no server can be reached, one dial every 100 ms finds out whether one is back, and the others are
+ * refused at once: thousands of connections that all keep trying would leave no time for anything else, and
+ * behind a server that hangs, each would wait for those before it.
+ */
+function createBreaker() {
+  let last: NatsRefusal | undefined;
+  let mayTry = true;
+  return {
+    refusal(): NatsRefusal | undefined {
+      if (!last) return undefined;
+      if (!mayTry) return last;
+      mayTry = false;
+      return undefined;
+    },
+    /** Nobody has found out anything. */
+    untried(): void {
+      mayTry = true;
+    },
+    reached(): void {
+      last = undefined;
+      mayTry = true;
+    },
+    missed(refusal: NatsRefusal): void {
+      last = refusal;
+      mayTry = false;
+      setTimeout(() => {
+        mayTry = true;
+      }, TRY_AGAIN_AFTER_MS).unref();
+    },
+  };
+}
+
+const TRY_AGAIN_AFTER_MS = 100;
+
+/** A server that refuses a credential, or is too old, was reached: that is one identity's affair. */
+function isUnreachable({ code, cause }: GatewayError): boolean {
+  if (code !== "NATS_UNREACHABLE" || !(cause instanceof Error)) return false;
+  return cause instanceof natsErrors.TimeoutError || /connection refused/i.test(cause.message);
+}
 
 /** Lets at most so many run at once, the others in the order they came. */
 function createTurnstile(atOnce: number): <T>(run: () => Promise<T>) => Promise<T> {

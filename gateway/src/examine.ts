@@ -4,7 +4,7 @@ import { createIssuers, type Issuer } from "./identity/issuer.ts";
 import { openControl } from "./nats/control.ts";
 import { createDial } from "./nats/dial.ts";
 import { checkFitness } from "./nats/fitness.ts";
-import { loadPolicy } from "./policy/live.ts";
+import { loadCandidate } from "./policy/candidate.ts";
 import type { Clock } from "./time.ts";
 
 /** One thing looked at. */
@@ -37,7 +37,7 @@ export async function examine(
     "Mend what it names; `countersign policy check` shows the same.",
     onExamined,
     async () => {
-      const { policy, warnings } = loadPolicy(config.policy, names);
+      const { policy, warnings } = loadCandidate(config.policy, names, clock());
       return [`${policy.roles.length} roles, version ${policy.version.slice(0, 12)}`, ...warnings].join("; ");
     },
   );

@@ -14,16 +14,19 @@ import { addExplain } from "./endpoints/explain.ts";
 import { addAdmin, addHealth } from "./endpoints/health.ts";
 import { addJwks } from "./endpoints/jwks.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
+import { addPolicy, type PolicyParts } from "./endpoints/policy.ts";
 import { addPublish } from "./endpoints/publish.ts";
 import { addRequest } from "./endpoints/request.ts";
 import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { addSubscribe } from "./endpoints/subscribe.ts";
 import { addWhoami } from "./endpoints/whoami.ts";
+import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
 import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./from-config.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf, loginCookieNameOf } from "./identity/cookie.ts";
 import { createIdentify } from "./identity/identify.ts";
+import type { Identity } from "./identity/identity.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
@@ -37,11 +40,13 @@ import type { Pool } from "./nats/connection.ts";
 import type { Control } from "./nats/control.ts";
 import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
+import { createPolicyKv } from "./nats/policy-kv.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
 import { type Base, type Nats, openState, type State } from "./open-state.ts";
+import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
 import { explain } from "./policy/explain.ts";
-import { createLivePolicy, type LivePolicy, loadPolicy } from "./policy/live.ts";
+import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
 import { permissionsOf } from "./policy/permissions.ts";
 import { createPublish } from "./publish.ts";
 import { createRate } from "./rate.ts";
@@ -55,6 +60,8 @@ export interface Gateway {
   /** Where the public listener is: `host:port`, or a path. */
   readonly address: string;
   readonly adminAddress?: string;
+  /** Looks at the policy anew, also at one that was refused before. */
+  reload(): Promise<void>;
   /** Lets requests in flight finish, ends streams with `shutdown`, flushes the record. */
   close(): Promise<void>;
 }
@@ -84,14 +91,27 @@ export async function startGateway(config: Config, log: Logger, clock: Clock): P
 async function compose(base: Base): Promise<Gateway> {
   const { config, log, clock, running } = base;
   const instance = instanceNameOf(config);
-  const policy = livePolicyOf(config, log);
+  const issuerNames = config.issuers.map(({ name }) => name);
+  const fromFile = loadCandidate(config.policy, issuerNames, clock());
+  for (const warning of fromFile.warnings) log.warn({ policy: warning }, "policy");
+  const policy = createLivePolicy(fromFile.policy);
   const keys = await loadKeys(config);
   const issuers = createIssuers(config.issuers);
   // Up before anything is waited for, so that whoever waits can ask what for.
-  const adminAddress = config.admin && (await startAdmin(base, config.admin));
+  let policyParts: PolicyParts | undefined;
+  const adminAddress = config.admin && (await startAdmin(base, config.admin, () => policyParts));
 
   const dial = createDial(natsServersOf(config));
   const state = await openState(base, { dial, keys, instance });
+  const store = createPolicyKv(state.control);
+  const follower = await followPolicy(base, {
+    path: config.policy,
+    issuerNames,
+    store,
+    live: policy,
+    clock,
+    log,
+  });
   const audit = openAudit(base, state.control, instance);
   const pool = openPool(base, { dial, keys, instance });
   const signIn = signInOf(base, { issuers, sessions: state.sessions, keys });
@@ -105,12 +125,18 @@ async function compose(base: Base): Promise<Gateway> {
     instance,
   });
   addGauges(base, { streams, pool });
-  state.sessions.onNotBefore((key, at) => {
-    streams.revoke(key, at);
-    pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
-  });
+  endWithProofs(state.sessions, { streams, pool });
+  narrowWithPolicy(policy, { streams, pool, clock });
 
-  const parts: EndpointParts = { admit, effects, streams, clock, presentedOf: presentedBy(config) };
+  const presentedOf = presentedBy(config);
+  policyParts = {
+    ...{ admit, audit, store, presentedOf, clock, instance, publicUrl: config.publicUrl },
+    current: () => policy.current,
+    state: () => follower,
+    judge: (files) => judgeCandidate(files, issuerNames, clock()),
+    follow: () => follower.look(),
+  };
+  const parts: EndpointParts = { admit, effects, streams, clock, presentedOf };
   const inboxPrefix = ({ identity, grant }: Admission) =>
     inboxPrefixOf(keys.clusterSecret.subkey("inbox"), identity, grant);
   const address = await startPublic(base, (app) => {
@@ -127,8 +153,53 @@ async function compose(base: Base): Promise<Gateway> {
   // Ended first, so that readers are told before the listener waits for them.
   running.add(() => streams.close());
   log.info({ address, adminAddress, instance, policy: policy.current.version }, "ready");
-  return { address, ...(adminAddress !== undefined && { adminAddress }), close: () => running.close() };
+  return {
+    address,
+    ...(adminAddress !== undefined && { adminAddress }),
+    reload: () => follower.reload(),
+    close: () => running.close(),
+  };
 }
+
+/** Looks now, since a pushed policy counts before the file's, and every second from then on. */
+async function followPolicy({ running, readiness }: Base, parts: FollowParts): Promise<PolicyFollower> {
+  const follower = new PolicyFollower(parts);
+  // Not red: what works goes on working, and a mistyped policy must not take every instance out of the balancer.
+  readiness.addNote("policy", () => follower.problem);
+  await running.repeat(async () => {
+    await follower.look();
+    return POLICY_LOOK_MS;
+  });
+  return follower;
+}
+
+interface Carried {
+  readonly streams: Subscribe;
+  readonly pool: Pool;
+}
+
+/** A sign-out ends what the proof carried, on every instance. */
+function endWithProofs(sessions: SessionKv, { streams, pool }: Carried): void {
+  sessions.onNotBefore((key, at) => {
+    streams.revoke(key, at);
+    pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
+  });
+}
+
+/** Another policy ends the streams of whoever lost the right, then the connections of all take up their new grants. */
+function narrowWithPolicy(
+  policy: LivePolicy,
+  { streams, pool, clock }: Carried & { readonly clock: Clock },
+): void {
+  policy.onReplace(() => {
+    const grantOf = (identity: Identity) => policy.grantOf(identity, clock());
+    streams.regrant(grantOf);
+    pool.regrant(grantOf);
+  });
+}
+
+/** Every instance follows within two seconds; asking is one small request to the bucket's leader. */
+const POLICY_LOOK_MS = 1_000;
 
 /** @returns undefined when no issuer has a client: then nobody signs in here, and bearer tokens are all there is */
 function signInOf(
@@ -160,10 +231,7 @@ function placesOf({ publicUrl }: Config): Pick<AuthParts, "loginCookieName" | "h
   };
 }
 
-function addGauges(
-  { metrics }: Base,
-  { streams, pool }: { readonly streams: Subscribe; readonly pool: Pool },
-): void {
+function addGauges({ metrics }: Base, { streams, pool }: Carried): void {
   metrics.gauge(
     { name: "countersign_streams", help: "Server-Sent Event streams open now." },
     () => streams.size,
@@ -172,13 +240,6 @@ function addGauges(
     { name: "countersign_nats_connections", help: "NATS connections of users open now." },
     () => pool.size,
   );
-}
-
-function livePolicyOf(config: Config, log: Logger): LivePolicy {
-  const names = config.issuers.map(({ name }) => name);
-  const { policy, warnings } = loadPolicy(config.policy, names);
-  for (const warning of warnings) log.warn({ policy: warning }, "policy");
-  return createLivePolicy(policy);
 }
 
 function openAudit({ config, log, metrics, running }: Base, control: Control, instance: string): AuditLog {
@@ -343,10 +404,15 @@ async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => v
   return address;
 }
 
-async function startAdmin(base: Base, at: { readonly host: string; readonly port: number }): Promise<string> {
+async function startAdmin(
+  base: Base,
+  at: { readonly host: string; readonly port: number },
+  policyParts: () => PolicyParts | undefined,
+): Promise<string> {
   const app = serverOf(base, "admin");
   addHealth(app);
   addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => base.metrics.render() });
+  addPolicy(app, policyParts);
   base.running.add(() => closeWithin(app, 0));
   return listen(app, at);
 }

@@ -29,6 +29,9 @@ const io: CommandIo = {
   exit: (code) => {
     process.exitCode = code;
   },
+  onHangup: (listener) => {
+    process.on("SIGHUP", listener);
+  },
   signal: controller.signal,
 };
 

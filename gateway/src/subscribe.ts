@@ -3,6 +3,7 @@ import type { AuditLog } from "./audit/record.ts";
 import { holderOf, type Identity } from "./identity/identity.ts";
 import type { NotBeforeKey } from "./identity/session.ts";
 import type { InboundMessage, Pool, Subscription } from "./nats/connection.ts";
+import { decide } from "./policy/decide.ts";
 import type { Grant } from "./policy/grant.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
@@ -44,6 +45,11 @@ export interface Subscribe {
    * @returns a function that ends it, or `connections_exceeded`, `nats_unavailable`, `shutting_down`, …
    */
   open(admissions: readonly SubscribeAdmission[], sink: StreamSink): Promise<Outcome<() => void>>;
+  /**
+   * Another policy is in force: streams with a subject that is no longer granted end with `policy`, all others go
+   * on and notice nothing.
+   */
+  regrant(grantOf: (identity: Identity) => Grant): void;
   /** Ends the streams whose proof a not-before has just refused. */
   revoke(key: NotBeforeKey, at: EpochSeconds): void;
   readonly size: number;
@@ -95,6 +101,9 @@ export function createSubscribe(parts: StreamParts): Subscribe {
       stream.abandon();
       return started;
     },
+    regrant(grantOf) {
+      for (const stream of open) stream.regrant(grantOf);
+    },
     revoke(key, at) {
       for (const stream of open) if (stream.isMeant(key, at)) stream.end("logout");
     },
@@ -121,12 +130,12 @@ export interface StreamParts {
 class Stream {
   readonly #parts: StreamParts;
   readonly #identity: Identity;
-  readonly #grant: Grant;
+  #grant: Grant;
   readonly #admissions: readonly SubscribeAdmission[];
   readonly #sink: StreamSink;
   readonly #closed: () => void;
   readonly #letGo: () => void;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   readonly #subscriptions: Subscription[] = [];
   #ended = false;
   #delivered = 0;
@@ -147,10 +156,27 @@ class Stream {
     this.#sink = sink;
     this.#closed = closed;
     this.#letGo = parts.pool.hold(identity, grant);
-    const endsAt = Math.min(identity.expiresAt, grant.until ?? Number.POSITIVE_INFINITY);
-    const endsInMs = Math.max(0, (endsAt - parts.clock()) * 1000);
-    this.#timer = setTimeout(() => this.end("expired"), Math.min(endsInMs, TIMER_MS_MAX));
-    this.#timer.unref();
+    this.#endInTime();
+  }
+
+  #endInTime(): void {
+    clearTimeout(this.#timer);
+    const endsAt = Math.min(this.#identity.expiresAt, this.#grant.until ?? Number.POSITIVE_INFINITY);
+    const endsInMs = Math.max(0, (endsAt - this.#parts.clock()) * 1000);
+    this.#timer = setTimeout(() => this.end("expired"), Math.min(endsInMs, TIMER_MS_MAX)).unref();
+  }
+
+  regrant(grantOf: (identity: Identity) => Grant): void {
+    const grant = grantOf(this.#identity);
+    const keeps = this.#admissions.every(({ subject, queue }) => {
+      return decide(grant, { verb: "subscribe", subject, ...(queue !== undefined && { queue }) }).ok;
+    });
+    if (!keeps) {
+      this.end("policy");
+      return;
+    }
+    this.#grant = grant;
+    this.#endInTime();
   }
 
   async start(): Promise<Outcome<void>> {

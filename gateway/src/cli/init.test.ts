@@ -43,6 +43,7 @@ async function run(...args: readonly string[]): Promise<string> {
     cwd: folder,
     clock: () => NOW,
     exit: () => assert.fail("no exit code but success"),
+    onHangup: () => {},
     signal: new AbortController().signal,
   });
   command.exitOverride().configureOutput({ writeOut: print, writeErr: print });

@@ -15,6 +15,8 @@ export interface CommandIo {
   readonly clock: Clock;
   /** Sets the exit code: one of `EXIT`. The command ends by returning. */
   readonly exit: (code: ExitCode) => void;
+  /** Calls back on SIGHUP, where there is one. */
+  readonly onHangup: (listener: () => void) => void;
   /** Aborts on Ctrl-C and SIGTERM. */
   readonly signal: AbortSignal;
 }

@@ -210,6 +210,11 @@ test("countersign policy says where it looked when it finds none, and exits with
   );
   const gone = await run(["check", "--config", "gone.yaml"], { cwd: folder });
   assert.match(gone.err, /^Cannot read the configuration ".*gone\.yaml": ENOENT/);
+  write("large.yaml", `policy: x\n${"#".repeat(1024 * 1024)}`);
+  assert.match(
+    (await run(["check", "--config", "large.yaml"], { cwd: folder })).err,
+    /at most 1048576 are read/,
+  );
   write("countersign.yaml", "policies: x\n");
   assert.match((await run(["check"], { cwd: folder })).err, /has no "policy: PATH"/);
   assert.equal((await run(["check", "gone.yaml"], { cwd: folder })).code, EXIT.usage);

@@ -7,7 +7,7 @@ import { loadNatsKeys } from "../credentials/nats-keys.ts";
 import { GatewayError } from "../errors.ts";
 import { startGateway } from "../gateway.ts";
 import { createLog } from "../log.ts";
-import { loadPolicy } from "../policy/live.ts";
+import { loadCandidate } from "../policy/candidate.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
 /** Looked for where the command is started. */
@@ -22,7 +22,8 @@ export function serveCommand(io: CommandIo): Command {
     .addHelpText(
       "after",
       `
-Ends on Ctrl-C or SIGTERM: requests in flight finish, streams are told to reconnect elsewhere.
+A changed policy is taken up within two seconds, or at once on SIGHUP; one that does not parse or fails its own
+tests never replaces one that works. Ends on Ctrl-C or SIGTERM: requests in flight finish, streams are told to reconnect elsewhere.
 Its own log goes to standard error as JSON lines; the audit log goes where \`audit:\` says.
 
 Example:
@@ -49,6 +50,7 @@ async function serve(io: CommandIo, path: string): Promise<void> {
   const config = await loadConfig(path);
   const log = createLog(config.log.level);
   const gateway = await startGateway(config, log, io.clock);
+  io.onHangup(() => void gateway.reload());
   if (!io.signal.aborted) await once(io.signal, "abort");
   log.info("ending");
   await gateway.close();
@@ -59,7 +61,7 @@ async function checkAll(io: CommandIo, path: string): Promise<void> {
   const config = await loadConfig(path);
   await loadNatsKeys(config.nats.keys);
   const names = config.issuers.map(({ name }) => name);
-  const { policy, warnings } = loadPolicy(config.policy, names);
+  const { policy, warnings } = loadCandidate(config.policy, names, io.clock());
   for (const warning of warnings) io.err(`warning: ${warning}\n`);
   io.out(`${path}: ok; policy ${policy.version.slice(0, 12)}, ${policy.roles.length} roles\n`);
   io.exit(EXIT.yes);

@@ -63,6 +63,11 @@ export interface Pool {
   connectionFor(identity: Identity, grant: Grant): Outcome<Connection> | Promise<Outcome<Connection>>;
   /** Keeps the connection from idling out while a stream is open; @returns lets go. */
   hold(identity: Identity, grant: Grant): () => void;
+  /**
+   * Another policy is in force: each connection becomes one under its identity's grant of now, make before
+   * break; what the new grant does not allow must have been ended before.
+   */
+  regrant(grantOf: (identity: Identity) => Grant): void;
   /** Ends the leases of a proof (its hash) or of a user; connections that only they held close. */
   endLeases(of: { readonly proofHash: string } | { readonly user: string }): void;
   readonly size: number;

@@ -15,6 +15,7 @@ export const BUCKETS = {
   notBefore: "not-before",
   keys: "keys",
   locks: "locks",
+  policy: "policy",
 } as const;
 
 export const AUDIT_STREAM = "AUDIT";
@@ -37,6 +38,8 @@ const NOT_BEFORE_MARGIN_SECONDS = 3_600;
 /** How long the mark of an expired or deleted key stays, so that every instance's watch sees it. */
 export const MARKER_SECONDS = 60;
 export const VALUE_BYTES_MAX = 65_536;
+/** All files of one policy, packed; below nats-server's default `max_payload` of 1 MiB with what comes around it. */
+const POLICY_BYTES_MAX = 1_000_000;
 /** nats-server's codes: no such stream; its name is in use with another configuration. */
 const STREAM_NOT_FOUND = 10059;
 const STREAM_NAME_IN_USE = 10058;
@@ -56,6 +59,8 @@ export function controlStreams(options: ControlStreamOptions): readonly Wanted[]
     bucket(BUCKETS.locks, replicas, expiring),
     bucket(BUCKETS.notBefore, replicas, { max_age: notBeforeSeconds(options) * NANOSECONDS }),
     bucket(BUCKETS.keys, replicas, permanent),
+    // Former values of what is in force are its history, the most that a bucket keeps.
+    bucket(BUCKETS.policy, replicas, { max_msgs_per_subject: 64, max_msg_size: POLICY_BYTES_MAX }),
     {
       name: AUDIT_STREAM,
       subjects: [`${AUDIT_SUBJECT_PREFIX}>`],

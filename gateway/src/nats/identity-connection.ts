@@ -49,6 +49,9 @@ const KEPT_BACK_BYTES_MAX = 4 * 1024 * 1024;
 /** setTimeout fires at once beyond 2^31−1 ms. */
 const TIMER_MS_MAX = 2_147_483_647;
 
+/** Why a link that works is replaced: its credential ends, its server leaves, its grant has changed. */
+type LinkEvent = "due" | "leaving" | "regranted";
+
 /** One identity's connection: a chain of links, each handed over to the next before its credential ends. */
 export class IdentityConnection implements Connection {
   readonly #parts: ConnectionParts;
@@ -62,6 +65,8 @@ export class IdentityConnection implements Connection {
   /** The change of links in progress; subscribing waits for it. */
   #change: Promise<unknown> = Promise.resolve();
   #over = false;
+  /** Resolved when the grant has changed; until a link under it is there, renewing is due. */
+  #nudge = Promise.withResolvers<void>();
 
   constructor(first: Link, parts: ConnectionParts) {
     this.#link = first;
@@ -137,6 +142,11 @@ export class IdentityConnection implements Connection {
     return refused({ reason: "nats_unavailable", why });
   }
 
+  /** Takes up a changed grant: a link under a credential minted now replaces this one, make before break. */
+  renewNow(): void {
+    this.#nudge.resolve();
+  }
+
   /** Ends it and everything on it; what was published still leaves. */
   async close(why: "closed" | "revoked"): Promise<void> {
     this.#finish(why);
@@ -161,12 +171,12 @@ export class IdentityConnection implements Connection {
     while (!this.#over) {
       const event = await this.#nextEvent(failures);
       if (this.#over) return;
-      const done = event === "lost" ? await this.#replace() : await this.#renew(event === "leaving");
+      const done = event === "lost" ? await this.#replace() : await this.#renew(event);
       failures = done ? 0 : failures + 1;
     }
   }
 
-  async #nextEvent(failures: number): Promise<"lost" | "due" | "leaving"> {
+  async #nextEvent(failures: number): Promise<"lost" | LinkEvent> {
     const waiting = new AbortController();
     const signal = AbortSignal.any([waiting.signal, this.#stop.signal]);
     const link = this.#link;
@@ -175,6 +185,8 @@ export class IdentityConnection implements Connection {
         link.closed.then(() => "lost" as const),
         // A server that leaves is left once; when that fails, its closing comes as "lost".
         ...(failures === 0 ? [link.lameDuck.then(() => "leaving" as const)] : []),
+        // A grant that could not be taken up is tried again when renewing is.
+        ...(failures === 0 ? [this.#nudge.promise.then(() => "regranted" as const)] : []),
         pause(this.#renewInMs(failures), signal).then(() => "due" as const),
       ]);
     } finally {
@@ -218,9 +230,11 @@ export class IdentityConnection implements Connection {
   }
 
   /** Make before break. @returns false when the old link stays */
-  async #renew(leaving: boolean): Promise<boolean> {
+  async #renew(why: LinkEvent): Promise<boolean> {
     const old = this.#link;
-    if (!leaving && !this.#wouldGain(old)) return true;
+    const leaving = why === "leaving";
+    if (why === "due" && !this.#wouldGain(old)) return true;
+    if (why === "regranted") this.#nudge = Promise.withResolvers();
     const dialled = await this.#parts.dialLink(leaving ? { last: old.server } : { first: old.server });
     if (!dialled.ok) return false;
     const next = dialled.value;

@@ -43,7 +43,7 @@ class ConnectionPool implements Pool {
   readonly #idleSeconds: number;
   readonly #sweep: NodeJS.Timeout;
   readonly #entries = new Map<string, Entry>();
-  readonly #holds = new Map<string, number>();
+  readonly #holds = new Map<string, Set<Hold>>();
   readonly #ending = new Set<Promise<void>>();
   #closing = false;
 
@@ -78,18 +78,50 @@ class ConnectionPool implements Pool {
 
   /** Counted whether or not the connection is there yet: a stream holds before it asks for one. */
   hold(identity: Identity, grant: Grant): () => void {
-    const key = keyOf(identity, grant);
-    this.#holds.set(key, (this.#holds.get(key) ?? 0) + 1);
-    let held = true;
+    const hold: Hold = { key: keyOf(identity, grant) };
+    this.#holdsOf(hold.key).add(hold);
     return () => {
-      if (!held) return;
-      held = false;
-      const left = (this.#holds.get(key) ?? 1) - 1;
-      if (left > 0) this.#holds.set(key, left);
-      else this.#holds.delete(key);
-      const entry = this.#entries.get(key);
+      const holds = this.#holds.get(hold.key);
+      if (!holds?.delete(hold)) return;
+      if (holds.size === 0) this.#holds.delete(hold.key);
+      const entry = this.#entries.get(hold.key);
       if (entry) entry.usedAt = this.#parts.clock();
     };
+  }
+
+  #holdsOf(key: string): Set<Hold> {
+    const holds = this.#holds.get(key) ?? new Set();
+    this.#holds.set(key, holds);
+    return holds;
+  }
+
+  regrant(grantOf: (identity: Identity) => Grant): void {
+    for (const [key, entry] of [...this.#entries]) {
+      const grant = grantOf(entry.identity);
+      if (grant.hash === entry.grant.hash) continue;
+      const next = keyOf(entry.identity, grant);
+      // Another of the user's connections has that grant already; readers of this one open their streams anew.
+      if (this.#entries.has(next)) {
+        this.#end(key, entry, "closed");
+        continue;
+      }
+      this.#entries.delete(key);
+      this.#entries.set(next, entry);
+      this.#moveHolds(key, next);
+      entry.key = next;
+      entry.grant = grant;
+      entry.connection?.renewNow();
+    }
+  }
+
+  #moveHolds(from: string, to: string): void {
+    const holds = this.#holds.get(from);
+    if (!holds) return;
+    this.#holds.delete(from);
+    for (const hold of holds) {
+      hold.key = to;
+      this.#holdsOf(to).add(hold);
+    }
   }
 
   endLeases(of: { readonly proofHash: string } | { readonly user: string }): void {
@@ -114,33 +146,37 @@ class ConnectionPool implements Pool {
     now: EpochSeconds,
   ): Promise<Outcome<Connection>> {
     const { promise, resolve } = Promise.withResolvers<Outcome<Connection>>();
-    const entry = new Entry(identity, now, promise);
+    const entry = new Entry(key, identity, grant, now, promise);
     this.#entries.set(key, entry);
-    const outcome = await this.#dial(key, entry, grant);
-    if (!outcome.ok && this.#entries.get(key) === entry) this.#entries.delete(key);
+    const outcome = await this.#dial(entry);
+    if (!outcome.ok) this.#forget(entry);
     resolve(outcome);
     return outcome;
   }
 
-  async #dial(key: string, entry: Entry, grant: Grant): Promise<Outcome<Connection>> {
+  async #dial(entry: Entry): Promise<Outcome<Connection>> {
     const { dialLink, nextExpiry, clock, onFault } = this.#parts;
-    const link = await dialLink(entry.identity, grant, {});
+    const dialledUnder = entry.grant;
+    const link = await dialLink(entry.identity, dialledUnder, {});
     if (!link.ok) return link;
     const connection = new IdentityConnection(link.value, {
-      dialLink: (wish) => dialLink(entry.identity, grant, wish),
-      nextExpiry: () => nextExpiry(entry.identity, grant),
+      dialLink: (wish) => dialLink(entry.identity, entry.grant, wish),
+      nextExpiry: () => nextExpiry(entry.identity, entry.grant),
       clock,
       onFault,
-      onOver: () => {
-        if (this.#entries.get(key) === entry) this.#entries.delete(key);
-      },
+      onOver: () => this.#forget(entry),
     });
     // Its leases may have ended, or the pool closed, while it was being dialled.
-    if (this.#entries.get(key) !== entry) {
+    if (this.#entries.get(entry.key) !== entry) {
       await connection.close("revoked");
       return refused({ reason: "nats_unavailable", why: "it was closed while it was being opened" });
     }
+    if (entry.grant !== dialledUnder) connection.renewNow();
     return entry.opened(connection);
+  }
+
+  #forget(entry: Entry): void {
+    if (this.#entries.get(entry.key) === entry) this.#entries.delete(entry.key);
   }
 
   #sweepNow(): void {
@@ -174,8 +210,16 @@ class ConnectionPool implements Pool {
   }
 }
 
+/** Keeps a connection from idling out; `key` follows when the connection gets another grant. */
+interface Hold {
+  key: string;
+}
+
 /** A connection, or the dial that will bring it, with the proofs that hold it. */
 class Entry {
+  /** Changes with the grant. */
+  key: string;
+  grant: Grant;
   /** The proof that ends last: what the next credential is minted from. */
   identity: Identity;
   answer: Outcome<Connection> | Promise<Outcome<Connection>>;
@@ -183,8 +227,16 @@ class Entry {
   usedAt: EpochSeconds;
   readonly #leases = new Map<string, Identity>();
 
-  constructor(identity: Identity, now: EpochSeconds, answer: Promise<Outcome<Connection>>) {
+  constructor(
+    key: string,
+    identity: Identity,
+    grant: Grant,
+    now: EpochSeconds,
+    answer: Promise<Outcome<Connection>>,
+  ) {
+    this.key = key;
     this.identity = identity;
+    this.grant = grant;
     this.usedAt = now;
     this.answer = answer;
     this.#leases.set(identity.proof.hash, identity);

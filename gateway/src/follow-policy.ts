@@ -1,0 +1,101 @@
+import { GatewayError } from "./errors.ts";
+import type { Logger } from "./log.ts";
+import { judgeCandidate, readPolicyFiles } from "./policy/candidate.ts";
+import type { LivePolicy } from "./policy/live.ts";
+import type { PolicyFile } from "./policy/policy.ts";
+import { signatureOf } from "./policy/signature.ts";
+import type { PolicyStore } from "./policy/store.ts";
+import type { Clock } from "./time.ts";
+
+export interface FollowParts {
+  /** The policy's own file or folder: in force until one is pushed. */
+  readonly path: string;
+  readonly issuerNames: readonly string[];
+  readonly store: PolicyStore;
+  readonly live: LivePolicy;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Keeps the policy in force the one that should be: the pushed one, or else the file's. One that does not parse or
+ * fails its own tests never replaces one that works; `problem` says so.
+ */
+export class PolicyFollower {
+  readonly #parts: FollowParts;
+  /** What was last looked at, in force or refused: it is not judged again every second. */
+  #judged: string;
+  #problem: string | undefined;
+  #pushed = false;
+  #looking: Promise<void> | undefined;
+
+  /** The file's policy is in force already. */
+  constructor(parts: FollowParts) {
+    this.#parts = parts;
+    this.#judged = `file ${signatureOf(parts.path)}`;
+  }
+
+  /** Why a newer policy is not in force. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  get source(): "file" | "pushed" {
+    return this.#pushed ? "pushed" : "file";
+  }
+
+  /** Judges even what has been judged before: after SIGHUP. */
+  reload(): Promise<void> {
+    this.#judged = "";
+    return this.look();
+  }
+
+  /** Never rejects. One at a time. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    const { store, path } = this.#parts;
+    try {
+      const pushed = await store.current();
+      this.#pushed = pushed !== undefined;
+      const found = pushed ? `pushed ${pushed.version}` : `file ${signatureOf(path)}`;
+      if (found === this.#judged) return;
+      const files = pushed ? await store.filesOf(pushed.version) : readPolicyFiles(path);
+      if (!files)
+        throw new GatewayError(
+          "POLICY_INVALID",
+          `The files of the pushed policy ${pushed?.version} are gone`,
+        );
+      this.#judged = found;
+      this.#consider(files, pushed ? `the policy pushed by ${pushed.by}` : path);
+    } catch (error) {
+      this.#refuse(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #consider(files: readonly PolicyFile[], from: string): void {
+    const { issuerNames, live, clock, log } = this.#parts;
+    const candidate = judgeCandidate(files, issuerNames, clock());
+    if (!candidate.ok) {
+      this.#refuse(`${from} may not go live: ${candidate.mistakes.join("; ")}`);
+      return;
+    }
+    this.#problem = undefined;
+    for (const warning of candidate.warnings) log.warn({ policy: warning }, "policy");
+    if (candidate.policy.version === live.current.version) return;
+    log.info({ former: live.current.version, version: candidate.policy.version, from }, "policy in force");
+    live.replace(candidate.policy);
+  }
+
+  #refuse(why: string): void {
+    // Once for each reason: this is asked every second.
+    if (why !== this.#problem)
+      this.#parts.log.error({ why, version: this.#parts.live.current.version }, "policy not replaced");
+    this.#problem = why;
+  }
+}

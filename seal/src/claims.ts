@@ -85,6 +85,7 @@ export function parseClaims(bytes: Uint8Array): SealClaims {
 /** Verb and pattern of `scope`; undefined when it is not exactly one of each. */
 export function parseScope(scope: string): { readonly verb: string; readonly pattern: string } | undefined {
   const colon = scope.indexOf(":");
+  if (colon < 0) return undefined;
   const verb = scope.slice(0, colon);
   const pattern = scope.slice(colon + 1);
   if (!/^[a-z][a-z-]{0,31}$/.test(verb) || checkSubject(pattern, { wildcards: true })) return undefined;

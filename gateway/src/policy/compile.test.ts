@@ -76,6 +76,16 @@ test("compileGrant() fills a template with exactly one token, whatever the value
   assert.deepEqual(linesOf(["publish a.{user}"]), ["publish a.demo-alice"]);
 });
 
+test("compileGrant() grants nothing by {user} to a user whose name is no token", () => {
+  for (const user of ["*", ">", "demo-*", "a.b", "", "demo", "-x", "_INBOX-x", "demo-a b"]) {
+    assert.deepEqual(
+      compileGrant(roleOf(["publish a.{user}"]), { ...userOf("ann"), user }, NOW).may,
+      [],
+      user,
+    );
+  }
+});
+
 test("compileGrant() makes one line per value of a list, and the same value wherever the template stands", () => {
   const groups = ["A", "B"];
   assert.deepEqual(linesOf(["publish a.{groups}.{groups}"], { groups }), ["publish a.A.A", "publish a.B.B"]);
@@ -94,7 +104,12 @@ test("compileGrant() grants nothing by a line whose attribute is missing, empty 
   assert.deepEqual(linesOf(may, { region: [""] }), []);
   assert.deepEqual(linesOf(may, { region: ["\ud800"] }), []);
   assert.deepEqual(linesOf(may, { region: ["x".repeat(201)] }), []);
-  assert.deepEqual(linesOf(["publish a.{__proto__}", "publish a.{constructor}"].slice(1)), []);
+  // What every object inherits is no attribute of anybody.
+  const inherited = userOf("ann", {}, { attributes: {} });
+  assert.deepEqual(
+    compileGrant(roleOf(["publish a.{constructor}", "publish a.{toString}"]), inherited, NOW).may,
+    [],
+  );
 });
 
 test("compileGrant() keeps a never whose attribute is missing: it then forbids every value", () => {

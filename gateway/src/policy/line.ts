@@ -1,10 +1,20 @@
 import { checkSubject, isReservedSubject } from "@countersign/seal";
 import type { RuleRef } from "../refusal.ts";
-import type { Action } from "./action.ts";
 import { LIMITS } from "./limits.ts";
 import { didYouMean } from "./near.ts";
 
-export type Verb = Action["verb"];
+export type Verb =
+  | "publish"
+  | "request"
+  | "respond"
+  | "subscribe"
+  | "read-stream"
+  | "read-kv"
+  | "write-kv"
+  | "connect"
+  | "read-audit"
+  | "end-sessions"
+  | "push-policy";
 
 /** A verb and its object as a policy writes them: a line of `may` or `never`. */
 export interface LineShape {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { startGateway } from "@countersign/devstack/gateway-process.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
@@ -10,6 +11,7 @@ import {
   eventually,
   readinessAt,
   ready,
+  runCommand,
   withAdmin,
 } from "./support-operations.ts";
 
@@ -241,4 +243,26 @@ test("rollback puts a former version in force; an unknown one is refused", async
     ],
   );
   assert.equal((await back("0".repeat(64))).status, 400);
+});
+
+test("`countersign policy push` puts the files in force and prints what changed; its exit code says whether", async () => {
+  const file = join(stack.stateDir, "proposed.yaml");
+  await writeFile(
+    file,
+    policyWith({ clerks: "'publish orders.{region}.>', 'publish complaints.{region}.*'" }),
+  );
+  const args = ["policy", "push", "--policy", file, "--to", `http://127.0.0.1:${second.adminPort}`];
+  const done = await runCommand(args, { env: { COUNTERSIGN_TOKEN: stack.token("carol") } });
+  assert.equal(done.code, 0, done.err);
+  assert.match(done.out, /^wider {3} clerk: gained publish complaints\.\{region\}\.\*$/m);
+  const [, version] = /^in force: ([0-9a-f]{64})$/m.exec(done.out) ?? [];
+  assert.equal((await versionAt(second.adminPort)).version, version);
+
+  const refused = await runCommand(args, { env: { COUNTERSIGN_TOKEN: stack.token("alice") } });
+  assert.equal(refused.code, 1);
+  assert.match(refused.out, /^Not allowed\. /);
+  await writeFile(file, policyWith({ clerks: "publish >" }));
+  const wrong = await runCommand(args, { env: { COUNTERSIGN_TOKEN: stack.token("carol") } });
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.out, /^proposed\.yaml:5:\d+: /);
 });

@@ -14,6 +14,7 @@ import { formatMistake, type Policy } from "../policy/policy.ts";
 import { runPolicyTests, type TestResult } from "../policy/run-tests.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 import { diffCommand, whoCanCommand } from "./policy-compare.ts";
+import { pushCommand } from "./policy-push.ts";
 import { findPolicy, findPolicyFiles, LOOKUP, type PolicyFlags } from "./policy-source.ts";
 
 interface Flags extends PolicyFlags {
@@ -29,7 +30,7 @@ ${Object.values(VERB_FORMS)
   .map((form) => `  ${form}`)
   .join("\n")}`;
 
-/** `countersign policy …`: asks a policy file, without a server. */
+/** `countersign policy …`: asks a policy file, without a server; `push` alone hands it to one. */
 export function policyCommand(io: CommandIo): Command {
   const command = new Command("policy").description("check a policy and ask it who may do what, and why");
   for (const make of [
@@ -39,6 +40,7 @@ export function policyCommand(io: CommandIo): Command {
     whoCanCommand,
     grantsCommand,
     diffCommand,
+    pushCommand,
     schemaCommand,
   ]) {
     command.addCommand(make(io));

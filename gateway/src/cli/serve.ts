@@ -49,7 +49,11 @@ export function configPath(io: CommandIo, file: string): string {
 async function serve(io: CommandIo, path: string): Promise<void> {
   const config = await loadConfig(path);
   const log = createLog(config.log.level);
-  const gateway = await startGateway(config, log, io.clock);
+  const gateway = await startGateway(config, log, io.clock, io.signal).catch((error: unknown) => {
+    // Told to end before it had begun: that it did not begin is no failure.
+    if (!io.signal.aborted) throw error;
+  });
+  if (!gateway) return io.exit(EXIT.yes);
   io.onHangup(() => void gateway.reload());
   if (!io.signal.aborted) await once(io.signal, "abort");
   log.info("ending");

@@ -1,11 +1,11 @@
 import type { Admission } from "./admit.ts";
-import type { AuditLog } from "./audit/record.ts";
+import type { AuditCompletion, AuditLog } from "./audit/record.ts";
 import { holderOf, type Identity } from "./identity/identity.ts";
 import type { NotBeforeKey } from "./identity/session.ts";
 import type { InboundMessage, Pool, Subscription } from "./nats/connection.ts";
 import { decide } from "./policy/decide.ts";
 import type { Grant } from "./policy/grant.ts";
-import { allowed, type Outcome, refused } from "./refusal.ts";
+import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
 
 /** Who sent a message, as its seal proves; `verified: false` carries why not, and no name to be taken for one. */
@@ -62,8 +62,9 @@ export interface SubscribeAdmission {
   readonly queue?: string;
 }
 
-/** Messages of one stream that wait for their seal to be verified. Beyond, the reader is too slow. */
+/** Messages of one stream that wait for their seal to be verified, and their payloads. Beyond, it is too slow. */
 const UNVERIFIED_MAX = 4_096;
+const UNVERIFIED_BYTES_MAX = 16_777_216;
 
 /** setTimeout fires at once beyond 2^31−1 ms; a longer-lived stream is ended then and reopens. */
 const TIMER_MS_MAX = 2_147_483_647;
@@ -83,11 +84,11 @@ export function createSubscribe(parts: StreamParts): Subscribe {
     async open(admissions, sink) {
       const first = admissions[0]?.admission;
       if (!first) return refused({ reason: "request_invalid", what: "subject", why: "none is given" });
-      if (closing) return refused({ reason: "shutting_down" });
+      if (closing) return neverBegan(parts, admissions, { reason: "shutting_down" });
       const holder = holderOf(first.identity);
       const connectionsMax = first.grant.limits.connections;
       if ((openOf.get(holder) ?? 0) >= connectionsMax)
-        return refused({ reason: "connections_exceeded", connectionsMax });
+        return neverBegan(parts, admissions, { reason: "connections_exceeded", connectionsMax });
 
       const stream = new Stream(parts, first, admissions, sink, () => {
         open.delete(stream);
@@ -98,8 +99,8 @@ export function createSubscribe(parts: StreamParts): Subscribe {
       count(holder, 1);
       const started = await stream.start();
       if (started.ok) return allowed(() => stream.end("closed"));
-      stream.abandon();
-      return started;
+      // What has ended meanwhile has completed its record itself.
+      return stream.letGo() ? neverBegan(parts, admissions, started.refusal) : started;
     },
     regrant(grantOf) {
       for (const stream of open) stream.regrant(grantOf);
@@ -126,6 +127,25 @@ export interface StreamParts {
   readonly instance: string;
 }
 
+/** The record said that it was allowed: it has to say too that nothing came of it. */
+function neverBegan(
+  parts: StreamParts,
+  admissions: readonly SubscribeAdmission[],
+  refusal: Refusal,
+): ReturnType<typeof refused> {
+  complete(parts, admissions, { outcome: "failed", why: refusal.reason });
+  return refused(refusal);
+}
+
+function complete(
+  { audit, clock, instance }: StreamParts,
+  admissions: readonly SubscribeAdmission[],
+  how: Pick<AuditCompletion, "outcome" | "why" | "messages">,
+): void {
+  const txns = [...new Set(admissions.map(({ admission }) => admission.facts.txn))];
+  audit.complete({ kind: "completion", at: new Date(clock() * 1000).toISOString(), instance, txns, ...how });
+}
+
 /** One reader's stream, from its subscriptions to its last event. */
 class Stream {
   readonly #parts: StreamParts;
@@ -140,6 +160,7 @@ class Stream {
   #ended = false;
   #delivered = 0;
   #unverified = 0;
+  #unverifiedBytes = 0;
   #order: Promise<void> = Promise.resolve();
 
   constructor(
@@ -191,7 +212,7 @@ class Stream {
       });
       if (!subscription.ok) return subscription;
       this.#subscriptions.push(subscription.value);
-      // Ended while nats-server was answering: `abandon` has not seen this subscription.
+      // Ended while nats-server was answering: `letGo` has not seen this subscription.
       if (this.#ended) subscription.value.end();
     }
     if (this.#ended)
@@ -203,7 +224,8 @@ class Stream {
   #take(message: InboundMessage): void {
     if (this.#ended) return;
     this.#unverified += 1;
-    if (this.#unverified > UNVERIFIED_MAX) {
+    this.#unverifiedBytes += message.payload.length;
+    if (this.#unverified > UNVERIFIED_MAX || this.#unverifiedBytes > UNVERIFIED_BYTES_MAX) {
       this.end("slow_reader");
       return;
     }
@@ -214,6 +236,7 @@ class Stream {
 
   #deliver(event: StreamEvent): void {
     this.#unverified -= 1;
+    this.#unverifiedBytes -= event.message.payload.length;
     if (this.#ended) return;
     this.#delivered += 1;
     if (!this.#sink.deliver(event)) this.end("slow_reader");
@@ -225,28 +248,19 @@ class Stream {
   }
 
   end(code: EndCode): void {
-    if (this.#ended) return;
-    this.abandon();
+    if (!this.letGo()) return;
     this.#sink.end(code);
-    const { audit, clock, instance } = this.#parts;
-    audit.complete({
-      kind: "completion",
-      at: new Date(clock() * 1000).toISOString(),
-      instance,
-      txns: [...new Set(this.#admissions.map(({ admission }) => admission.facts.txn))],
-      outcome: "ended",
-      why: code,
-      messages: this.#delivered,
-    });
+    complete(this.#parts, this.#admissions, { outcome: "ended", why: code, messages: this.#delivered });
   }
 
-  /** Lets go of everything without a word to the sink: the stream never began. */
-  abandon(): void {
-    if (this.#ended) return;
+  /** Lets go of everything, without a word to the sink. @returns false when it had ended before */
+  letGo(): boolean {
+    if (this.#ended) return false;
     this.#ended = true;
     clearTimeout(this.#timer);
     for (const subscription of this.#subscriptions) subscription.end();
     this.#letGo();
     this.#closed();
+    return true;
   }
 }

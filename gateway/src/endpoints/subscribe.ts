@@ -14,6 +14,9 @@ const SUBJECTS_MAX = 16;
 /** Bytes a reader may leave unread in this process before its stream ends as too slow. */
 const UNREAD_BYTES_MAX = 1_048_576;
 
+/** How long a reader may take over what was left when its stream ended. */
+const LAST_EVENT_MS = 5_000;
+
 /** Below the two minutes after which IIS and most load balancers cut a silent response. */
 const HEARTBEAT_MS = 15_000;
 
@@ -47,7 +50,8 @@ async function admitOne(
   subject: Outcome<string>,
 ): Promise<SubscribeAdmission> {
   const action = subject.ok ? allowed({ verb: "subscribe" as const, subject: subject.value }) : subject;
-  const admission = orRefuse(await admit({ presented: presentedOf(request), action, facts: request.facts }));
+  const facts = { ...request.facts, lane: "sse" };
+  const admission = orRefuse(await admit({ presented: presentedOf(request), action, facts }));
   return { admission, subject: orRefuse(subject) };
 }
 
@@ -69,6 +73,7 @@ class ResponseSink implements StreamSink {
   readonly #response: ServerResponse;
   /** What came before the head was sent. */
   #early: string[] | undefined = [];
+  #earlyLength = 0;
   #ended = false;
   #heartbeat: NodeJS.Timeout | undefined;
 
@@ -89,24 +94,33 @@ class ResponseSink implements StreamSink {
     });
     this.#response.write(`: open\n\n${this.#early?.join("") ?? ""}`);
     this.#early = undefined;
-    if (this.#ended) this.#response.end();
+    this.#earlyLength = 0;
+    if (this.#ended) this.#finish();
     else this.#heartbeat = setInterval(() => this.#response.write(": \n\n"), HEARTBEAT_MS).unref();
   }
 
   deliver(event: StreamEvent): boolean {
     this.#write(eventText(event));
-    return this.#response.writableLength <= UNREAD_BYTES_MAX;
+    return this.#earlyLength + this.#response.writableLength <= UNREAD_BYTES_MAX;
   }
 
   end(code: EndCode): void {
     this.#ended = true;
     clearInterval(this.#heartbeat);
     this.#write(`event: end\ndata: ${JSON.stringify({ code, reconnect: END_RECONNECTS[code] })}\n\n`);
-    if (!this.#early) this.#response.end();
+    if (!this.#early) this.#finish();
+  }
+
+  /** A reader that does not take the end either is cut off: what it left unread counts for no stream any more. */
+  #finish(): void {
+    this.#response.end();
+    setTimeout(() => this.#response.destroy(), LAST_EVENT_MS).unref();
   }
 
   #write(text: string): void {
-    if (this.#early) this.#early.push(text);
-    else if (this.#response.writable) this.#response.write(text);
+    if (this.#early) {
+      this.#early.push(text);
+      this.#earlyLength += text.length;
+    } else if (this.#response.writable) this.#response.write(text);
   }
 }

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { KeyObject } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { GatewayError, type GatewayErrorCode } from "../errors.ts";
 import { createDial, type NatsServers, unfitVersion } from "./dial.ts";
+import { startCluster } from "./testing/cluster.ts";
 import { startFakeServer } from "./testing/fake-server.ts";
 
 function coded(code: GatewayErrorCode, message: RegExp) {
@@ -72,6 +77,77 @@ test("dial() sends nothing to a server without TLS when TLS was asked for", asyn
     assert.equal(received(), "");
   });
 });
+
+test("dial() speaks TLS with the authority it was given, and with no other", async () => {
+  const [ours, theirs, localhost] = [await selfSigned("ip"), await selfSigned("ip"), await selfSigned("dns")];
+  const folder = await mkdtemp(join(tmpdir(), "countersign-tls-"));
+  const [certFile, keyFile] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+  const use = (pem: Pem) => Promise.all([writeFile(certFile, pem.cert), writeFile(keyFile, pem.key)]);
+  await use(ours);
+  const cluster = await startCluster({
+    change: (config) => `${config}\ntls { cert_file: "${certFile}", key_file: "${keyFile}" }\n`,
+  });
+  try {
+    const { control, proxyKey } = cluster.keys;
+    const url = cluster.url.replace("nats:", "tls:");
+    const known = {
+      ...dialAs,
+      inboxPrefix: control.inboxPrefix,
+      answer: (nonce: string) => ({
+        jwt: control.jwt,
+        sig: control.userKey.sign(nonce).toString("base64url"),
+        proxy_sig: proxyKey?.sign(nonce).toString("base64url") ?? "",
+      }),
+    };
+    const connection = await createDial({ servers: [url], tls: { ca: ours.cert } })(known);
+    await connection.flush();
+    await connection.close();
+    for (const tls of [{ ca: theirs.cert }, {}])
+      await assert.rejects(
+        createDial({ servers: [url], tls })(known),
+        coded("NATS_UNREACHABLE", /certificate/),
+      );
+
+    await use(localhost);
+    await cluster.restart();
+    const other = createDial({ servers: [url], tls: { ca: localhost.cert } })(known);
+    await assert.rejects(other, coded("NATS_UNREACHABLE", /certificate/));
+  } finally {
+    await cluster.close();
+    await rm(folder, { recursive: true });
+  }
+});
+
+interface Pem {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** A certificate for 127.0.0.1, or for localhost, that is its own authority. */
+async function selfSigned(of: "ip" | "dns"): Promise<Pem> {
+  // The library insists on a metadata polyfill for its dependency injection, and then asks it nothing it needs.
+  Object.assign(Reflect, { getMetadata() {}, getOwnMetadata() {}, defineMetadata() {} });
+  const x509 = await import("@peculiar/x509");
+  const keys = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
+    "sign",
+    "verify",
+  ]);
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    name: "CN=Test",
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + 3_600_000),
+    keys,
+    signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
+    extensions: [
+      new x509.BasicConstraintsExtension(true),
+      new x509.SubjectAlternativeNameExtension([
+        { type: of, value: of === "ip" ? "127.0.0.1" : "localhost" },
+      ]),
+    ],
+  });
+  const key = KeyObject.from(keys.privateKey).export({ format: "pem", type: "pkcs8" });
+  return { cert: certificate.toString("pem"), key: key.toString() };
+}
 
 test("dial() gives up on a server that says nothing", async () => {
   await withFakeServer(undefined, async (url) => {

@@ -1,3 +1,4 @@
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
 import { GatewayError } from "../errors.ts";
 
@@ -56,7 +57,7 @@ export function createDial(options: NatsServers): Dial {
   const remote = servers.some(({ loopback }) => !loopback) && !options.dangerouslyAllowPlaintext;
   // Set even where nothing is configured: nats-core then refuses a server (or whoever answers for it) without TLS.
   const encrypted = options.tls !== undefined || remote || servers.some((server) => server.tls);
-  const tls = encrypted ? { tls: { ...options.tls } } : {};
+  const tls = encrypted ? { tls: { ...options.tls, ...identityCheck(servers) } } : {};
   const timeout = bounded("dialTimeoutMs", options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, 100, 60_000);
   const pingInterval = bounded("pingIntervalMs", options.pingIntervalMs ?? PING_INTERVAL_MS, 100, 120_000);
   const addresses = servers.map(({ address }) => address);
@@ -101,7 +102,23 @@ export function unfitVersion(version: string | undefined): string | undefined {
   return `nats-server ${version ?? "of unknown version"} may not be used: ${SERVER_VERSION_MIN} or later is needed, older ones accept a stolen credential`;
 }
 
+/**
+ * nats-core names no host in the TLS handshake with an IP address, so that Node checks the certificate for
+ * `localhost`. Then it must be one for a server that is configured: those are trusted alike.
+ */
+function identityCheck(servers: readonly Server[]): object {
+  const hosts = servers.map(({ host }) => host);
+  return {
+    checkServerIdentity(named: string, certificate: PeerCertificate): Error | undefined {
+      if (named !== "localhost") return checkServerIdentity(named, certificate);
+      const errors = hosts.map((host) => checkServerIdentity(host, certificate));
+      return errors.includes(undefined) ? undefined : errors[0];
+    },
+  };
+}
+
 interface Server {
+  readonly host: string;
   readonly address: string;
   readonly tls: boolean;
   readonly loopback: boolean;
@@ -133,6 +150,7 @@ function parseServer(text: string): Server {
       "nats.servers: an address is nats://host:port or tls://host:port, without user name, password or path",
     );
   return {
+    host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
     address: `${url.hostname}:${url.port || "4222"}`,
     tls: url.protocol === "tls:",
     loopback: /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/i.test(url.hostname),

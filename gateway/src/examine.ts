@@ -76,7 +76,7 @@ async function examineNats(
   const proxy = keys.proxyKey && { proxyKey: keys.proxyKey };
   const control = await attempt(
     "nats",
-    `See that nats-server runs at ${config.nats.servers.join(", ")} with the configuration that \`countersign init\` wrote.`,
+    `See that nats-server runs at ${config.nats.servers.join(", ")} with the configuration that \`countersign init\` wrote: it must know these keys and trust this proxy (\`proxies\`).`,
     onExamined,
     () =>
       openControl({

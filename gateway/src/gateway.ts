@@ -69,9 +69,15 @@ export interface Gateway {
 /**
  * Composes a gateway and starts it. The only place that constructs.
  *
+ * @param giveUp  ends the wait for a NATS that does not come
  * @throws GatewayError with what to mend; then nothing is left running
  */
-export async function startGateway(config: Config, log: Logger, clock: Clock): Promise<Gateway> {
+export async function startGateway(
+  config: Config,
+  log: Logger,
+  clock: Clock,
+  giveUp?: AbortSignal,
+): Promise<Gateway> {
   const running = new Running();
   try {
     return await compose({
@@ -81,6 +87,7 @@ export async function startGateway(config: Config, log: Logger, clock: Clock): P
       running,
       readiness: new ReadinessList(),
       metrics: createMetrics(),
+      ...(giveUp && { giveUp }),
     });
   } catch (error) {
     await running.close();

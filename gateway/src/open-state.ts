@@ -21,6 +21,8 @@ export interface Base {
   readonly running: Running;
   readonly readiness: ReadinessList;
   readonly metrics: Metrics;
+  /** Ends the wait for a NATS that does not come. */
+  readonly giveUp?: AbortSignal;
 }
 
 export interface State {
@@ -38,7 +40,7 @@ export interface Nats {
 
 /** What the gateway keeps in its own account. */
 export async function openState(base: Base, { dial, keys, instance }: Nats): Promise<State> {
-  const { config, clock, running, readiness } = base;
+  const { config, clock, running, readiness, giveUp } = base;
   let control: Control | undefined;
   let sessions: SessionKv | undefined;
   readiness.add("nats", () => (control ? control.unready() : "not connected yet"), REMEDY_NATS);
@@ -54,6 +56,7 @@ export async function openState(base: Base, { dial, keys, instance }: Nats): Pro
     ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
     instance,
     ...controlStreamsOf(config),
+    ...(giveUp && { giveUp }),
   });
   running.add(() => control?.close());
   sessions = await openSessionKv({ control, clock, instance });

@@ -32,6 +32,8 @@ export interface OpenControl extends ControlStreamOptions {
   readonly instance: string;
   /** How long to wait at the start for a server and its JetStream, 0–600,000 ms. Default 30,000. */
   readonly startTimeoutMs?: number;
+  /** Ends the wait at the start before its time: the operator asked for the end. */
+  readonly giveUp?: AbortSignal;
 }
 
 const START_TIMEOUT_MS = 30_000;
@@ -46,7 +48,8 @@ const AVOID_UNFIT_WAIT_MS = 1_000;
  * @throws GatewayError `NATS_UNREACHABLE` when that was not possible in time; `NATS_UNFIT` at once
  */
 export async function openControl(options: OpenControl): Promise<Control> {
-  const end = AbortSignal.timeout(options.startTimeoutMs ?? START_TIMEOUT_MS);
+  const late = AbortSignal.timeout(options.startTimeoutMs ?? START_TIMEOUT_MS);
+  const end = options.giveUp ? AbortSignal.any([late, options.giveUp]) : late;
   const connection = await retrying(end, () => connectAs(options));
   try {
     const client = jetstream(connection, {

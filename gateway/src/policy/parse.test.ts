@@ -250,6 +250,49 @@ const MISTAKES: readonly (readonly [name: string, text: string, expected: RegExp
   ["a merge key", "version: 1\nroles: { <<: {} }", /keys are words/],
   ["two documents", "version: 1\n---\nversion: 1", /^2:1 begins a second document/],
   [
+    "a value with a control character",
+    'version: 1\nidentities: { a: { issuer: demo, user: "a\\u0000" } }',
+    /has control characters/,
+  ],
+  [
+    "a value that is too long",
+    `version: 1\nidentities: { a: { issuer: demo, user: a, x: ${"y".repeat(513)} } }`,
+    /longer than 512/,
+  ],
+  [
+    "a user whose name fits into no subject",
+    `version: 1\nidentities: { a: { issuer: demo, user: ${"ü".repeat(100)} } }`,
+    /too long to stand in a subject/,
+  ],
+  [
+    "an identity that is both or neither",
+    "version: 1\nidentities: { a: { issuer: demo } }",
+    /either a user or a service/,
+  ],
+  ["an identity without its issuer", "version: 1\nidentities: { a: { user: x } }", /lacks its issuer/],
+  [
+    "an actor that is not there",
+    "version: 1\nidentities: { a: { issuer: demo, user: x, actor: y } }",
+    /^2:1 .* has the actor "y"/,
+  ],
+  [
+    "an issuer named with a dash",
+    "version: 1\nroles: { r: { given-to: [ { issuer: a-b } ] } }",
+    /issuers are named with a–z and 0–9/,
+  ],
+  ["an anchor", "version: 1\nnever: &a [ read-audit ]", /has an anchor or a tag/],
+  [
+    "a subject of more than 256 bytes",
+    inRole(`    may: [ publish ${"a".repeat(257)} ]`),
+    /longer than 256 bytes/,
+  ],
+  [
+    "consumers without names",
+    inRole("    may: [ 'read-stream S a consumers' ]"),
+    /lacks the names of its consumers/,
+  ],
+  ["keys that no bucket has", inRole("    may: [ 'read-kv K a,b' ]"), /keys are made of/],
+  [
     "a role named with spaces",
     "version: 1\nroles: { 'a b': { given-to: [ { issuer: demo } ] } }",
     /names are 1–64 of/,

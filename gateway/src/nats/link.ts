@@ -18,6 +18,8 @@ const UNCONFIRMED_BYTES_MAX = 8 * 1024 * 1024;
 /** Asks for a PONG on its own account when nobody else does, so that the count above comes down. */
 const UNCONFIRMED_BYTES_ASK = 1024 * 1024;
 const REQUESTS_IN_FLIGHT_MAX = 1_000;
+/** Nobody waits for a confirmation but the record, and a PING of its own for each turn would double the writes. */
+const CONFIRM_AFTER_MS = 10;
 /** Longest wait for a PONG before the connection counts as dead. */
 const PONG_TIMEOUT_MS = 5_000;
 
@@ -146,20 +148,22 @@ export class Link implements SubscribingLink {
     return pong;
   }
 
-  /** As `Connection.confirm`: one PING at the end of the turn for all that ask during it. */
+  /** As `Connection.confirm`: one PING for all that ask within a moment. */
   confirm(subject: string): Promise<Confirmation> {
     if (!this.#alive) return Promise.resolve("unknown");
     if (!this.#gathering) {
-      const batch: ConfirmBatch = { refused: new Set(), waiting: [] };
+      const batch: ConfirmBatch = { asked: false, refused: new Set(), waiting: [] };
       this.#gathering = batch;
       this.#batches.add(batch);
-      setImmediate(() => void this.#settleBatch(batch));
+      setTimeout(() => void this.#settleBatch(batch), CONFIRM_AFTER_MS).unref();
     }
     const { waiting } = this.#gathering;
     return new Promise((resolve) => waiting.push({ subject, resolve }));
   }
 
   async #settleBatch(batch: ConfirmBatch): Promise<void> {
+    if (batch.asked) return;
+    batch.asked = true;
     if (this.#gathering === batch) this.#gathering = undefined;
     const pong = await this.settled();
     this.#batches.delete(batch);
@@ -253,6 +257,7 @@ export class Link implements SubscribingLink {
 
   /** Lets what was published reach the server, then closes. */
   async close(): Promise<void> {
+    if (this.#gathering) void this.#settleBatch(this.#gathering);
     await this.ping();
     await this.#connection.close().catch(ignore);
   }
@@ -301,6 +306,8 @@ interface PendingRequest {
 }
 
 interface ConfirmBatch {
+  /** Whether its PING is on its way; closing asks sooner than the timer. */
+  asked: boolean;
   readonly refused: Set<string>;
   readonly waiting: { readonly subject: string; readonly resolve: (confirmation: Confirmation) => void }[];
 }

@@ -146,8 +146,10 @@ export interface EventReader {
 
 export async function openStream(url: string, { token, headers }: Call): Promise<EventReader> {
   const { promise: answered, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  // Kept alive, as browsers do: its end must not depend on ours.
+  const agent = new Agent({ keepAlive: true });
   const sending = request(url, {
-    agent: false,
+    agent,
     headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...headers },
   });
   sending.once("response", resolve).once("error", reject).end();
@@ -160,6 +162,7 @@ export async function openStream(url: string, { token, headers }: Call): Promise
   const ended = new Promise<StreamedEvent | undefined>((done) => {
     response.once("close", () => {
       over = true;
+      agent.destroy();
       wake();
       done(events.at(-1));
     });
@@ -199,7 +202,7 @@ export async function openStream(url: string, { token, headers }: Call): Promise
 }
 
 function parseEvent(block: string): StreamedEvent {
-  const fields = block.split("\n").map((line) => /^([a-z]+): (.*)$/.exec(line));
+  const fields = block.split("\n").map((line) => /^([a-z]+): (.*)$/s.exec(line));
   const field = (name: string): string | undefined => fields.find((found) => found?.[1] === name)?.[2];
   return { event: field("event") ?? "message", data: JSON.parse(field("data") ?? "null") as JsonObject };
 }

@@ -12,6 +12,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> 
   seal: () => import("./seal.ts"),
   policy: () => import("./policy.ts"),
   connections: () => import("./connections.ts"),
+  streams: () => import("./streams.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -95,7 +95,8 @@ export function createAdmit({
       };
     }
     try {
-      await audit.record(recordOf(ask, verdict, now, instance), durableOf(ask, isDurable));
+      const durable = ask.message !== undefined && isDurable(ask.message.subject);
+      await audit.record(recordOf(ask, verdict, now, instance), durable);
     } catch (error) {
       return refused({ reason: "record_unwritable", why: messageOf(error) });
     }
@@ -120,11 +121,6 @@ function judgeAction(ask: Ask, action: Outcome<Action>, grant: Grant): Outcome<G
   const bytesMax = grant.limits.payloadBytes;
   if (decision.ok && bytes > bytesMax) return refused({ reason: "payload_too_large", bytes, bytesMax });
   return decision;
-}
-
-function durableOf(ask: Ask, isDurable: (subject: string) => boolean): boolean {
-  if ("question" in ask.action || !ask.action.ok) return false;
-  return "subject" in ask.action.value && isDurable(ask.action.value.subject);
 }
 
 function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: string): AuditRecord {

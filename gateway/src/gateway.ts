@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { type Admission, createAdmit } from "./admit.ts";
 import { createFileSink } from "./audit/file-sink.ts";
@@ -120,6 +121,8 @@ async function compose(base: Base): Promise<Gateway> {
     log,
   });
   const audit = openAudit(base, state.control, instance);
+  // Between closing the pool and the log: what the last confirmations complete is handed over at a turn's end.
+  running.add(() => nextTurn());
   const pool = openPool(base, { dial, keys, instance });
   const signIn = signInOf(base, { issuers, sessions: state.sessions, keys });
   const { admit, effects, streams } = createFlow(base, {

@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { createBrowser } from "@countersign/devstack/browser.ts";
 import { findChromium, NO_CHROMIUM } from "@countersign/devstack/chromium.ts";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
 import { type BrowserContext, type Browser as Chromium, chromium, type Page } from "playwright-core";
 import { type Answer, startTestStack, type TestStack } from "./support.ts";
 import {
+  beginSignIn,
   eventually,
+  type HalfSignIn,
   type RunningCommand,
   type SignedIn,
   signInAs,
@@ -170,23 +171,8 @@ describe("in a browser", { skip: executablePath === undefined && NO_CHROMIUM }, 
   });
 });
 
-/** A sign-in that somebody began, led up to its callback, and did not finish. */
-interface HalfSignIn {
-  readonly callback: string;
-  readonly loginCookie: string;
-}
-
-async function beginElsewhere(user: "alice" | "bob"): Promise<HalfSignIn> {
-  const begun = await stack.call("/auth/login?return-to=/demo");
-  assert.equal(begun.status, 302);
-  const [setCookie = ""] = begun.headers["set-cookie"] ?? [];
-  const browser = createBrowser();
-  const signInPage = await browser.open(begun.headers.location ?? "");
-  // This browser does not have the login cookie, so that the gateway refuses the callback and keeps the code unused.
-  const landed = await browser.submit(signInPage.url, { user });
-  assert.equal(landed.status, 400);
-  assert.match(landed.url, /\/auth\/callback\?/);
-  return { callback: landed.url.slice(stack.gatewayUrl.length), loginCookie: setCookie.split(";")[0] ?? "" };
+function beginElsewhere(user: "alice" | "bob"): Promise<HalfSignIn> {
+  return beginSignIn(user, stack.gatewayUrl);
 }
 
 function callback(path: string, cookie: string): Promise<Answer> {

@@ -64,6 +64,27 @@ export async function signInAs(
   return { browser, cookie, headers: { cookie, "sec-fetch-site": "same-origin" } };
 }
 
+/** A sign-in that somebody began, led up to its callback, and did not finish. */
+export interface HalfSignIn {
+  /** Path and query of the callback, whose code is not used yet. */
+  readonly callback: string;
+  /** `name=value` */
+  readonly loginCookie: string;
+}
+
+export async function beginSignIn(user: DemoUserId, gatewayUrl: string): Promise<HalfSignIn> {
+  const begun = await send(`${gatewayUrl}/auth/login?return-to=/demo`, {});
+  assert.equal(begun.status, 302);
+  const [setCookie = ""] = begun.headers["set-cookie"] ?? [];
+  const browser = createBrowser();
+  const page = await browser.open(begun.headers.location ?? "");
+  // This browser does not have the login cookie, so that the gateway refuses the callback and keeps the code unused.
+  const landed = await browser.submit(page.url, { user });
+  assert.equal(landed.status, 400);
+  assert.match(landed.url, /\/auth\/callback\?/);
+  return { callback: landed.url.slice(gatewayUrl.length), loginCookie: setCookie.split(";")[0] ?? "" };
+}
+
 /** A line more for the configuration: the administration listener. */
 export function withAdmin(port: number): (yaml: string) => string {
   return (yaml) => `${yaml}admin: { address: '127.0.0.1:${port}' }\n`;

@@ -201,7 +201,7 @@ test("createFileSink() refuses a path it cannot open", (t) => {
   const { folder } = folderOf(t);
   const path = join(folder, "missing", "audit.jsonl");
   assert.throws(() => createFileSink({ path, rotateBytes: MIB, keep: 1, onFault: assert.fail }), {
-    code: "ENOENT",
+    code: "AUDIT_UNWRITABLE",
   });
 });
 

@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { GatewayError } from "../errors.ts";
 import type { Sink } from "./sink.ts";
 
 export interface FileSinkOptions {
@@ -53,11 +54,11 @@ interface OpenFile {
  * A full file becomes `<path>.<number>-<random>` and is never renamed again: one rename, so that a crash leaves
  * either name, and a name no second process can take, since rename(2) replaces what is there.
  *
- * @throws the system's error when the file cannot be opened
+ * @throws GatewayError AUDIT_UNWRITABLE when the file cannot be opened
  */
 export function createFileSink(options: FileSinkOptions): Sink {
   const { path, rotateBytes, keep, onFault, fsync: syncFile = fsyncAsync } = options;
-  let file = openFile(path);
+  let file = openFirst(path);
   let mustLook = false;
   /** A write broke off in the middle of a line; the next one begins on a new line. */
   let torn = false;
@@ -142,6 +143,17 @@ async function sync(file: OpenFile, syncFile: (fd: number) => Promise<void>): Pr
 function retire(file: OpenFile): void {
   file.retired = true;
   if (file.syncing === 0) closeSync(file.fd);
+}
+
+/** At the start it is the configuration that is wrong, and the operator who reads why. */
+function openFirst(path: string): OpenFile {
+  try {
+    return openFile(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown error";
+    const message = `Cannot write the audit log to ${path}: ${why}. Its folder must be there, and the gateway's user may write in it.`;
+    throw new GatewayError("AUDIT_UNWRITABLE", message, { cause });
+  }
 }
 
 function openFile(path: string): OpenFile {

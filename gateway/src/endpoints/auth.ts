@@ -55,8 +55,10 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
 
   app.post("/auth/logout", async (request, reply) => {
     const presented = presentedOf(request);
+    const judged = presented.ok ? signIn.judgeLogout(presented.value) : presented;
     // Recorded before it is done, as everything is; who it was is in the record of the session's sign-in.
-    await record(parts, request, "sign-out", presented, () => undefined);
+    await record(parts, request, "sign-out", judged, () => undefined);
+    orRefuse(judged);
     const { cookies, location } = orRefuse(
       await signIn.logout({ presented: orRefuse(presented), now: clock() }),
     );

@@ -63,10 +63,16 @@ export interface SignIn {
     readonly now: EpochSeconds;
   }): Promise<Outcome<SignedInBrowser>>;
   /**
-   * Signs the session of the presented cookie out: on all instances when it fulfils. The ambient rule is asked
-   * here too, since a form of another site must not sign anybody out.
+   * Judges a sign-out without doing it, so that its record can stand before it. The ambient rule is asked here too,
+   * since a form of another site must not sign anybody out.
    *
-   * @returns `proof_missing` without a session cookie, `cross_site`, `check_unavailable`
+   * @returns the id of the session to end; `proof_missing` without a session cookie, `cross_site`
+   */
+  judgeLogout(presented: Presented): Outcome<string>;
+  /**
+   * Signs the session of the presented cookie out: on all instances when it fulfils.
+   *
+   * @returns what `judgeLogout` refuses, or `check_unavailable`
    */
   logout(ask: {
     readonly presented: Presented;
@@ -119,6 +125,13 @@ export function createSignIn(options: SignInOptions): SignIn {
     return session;
   }
 
+  function judgeLogout(presented: Presented): Outcome<string> {
+    const counts = checkAmbient(presented, origins);
+    if (!counts.ok) return counts;
+    const proof = presented.proofs.find(({ kind }) => kind === "session");
+    return proof?.kind === "session" ? allowed(proof.id) : refused({ reason: "proof_missing" });
+  }
+
   return {
     async begin({ issuer: name, returnTo = new URL(`${base}/`).pathname, now }) {
       const door =
@@ -147,13 +160,13 @@ export function createSignIn(options: SignInOptions): SignIn {
       return allowed({ cookies, returnTo: login.returnTo, session });
     },
 
+    judgeLogout,
+
     async logout({ presented, now }) {
-      const counts = checkAmbient(presented, origins);
-      if (!counts.ok) return counts;
-      const proof = presented.proofs.find(({ kind }) => kind === "session");
-      if (proof?.kind !== "session") return refused({ reason: "proof_missing" });
+      const sessionId = judgeLogout(presented);
+      if (!sessionId.ok) return sessionId;
       try {
-        const session = await end(proof.id, now);
+        const session = await end(sessionId.value, now);
         const location = session && (await endSessionUrlOf(session, issuers, base, now));
         return allowed({ cookies: [clearCookie(cookieName)], ...(location !== undefined && { location }) });
       } catch (error) {

@@ -1,7 +1,7 @@
 import { checkSubject, isReservedSubject } from "@countersign/seal";
+import { didYouMean } from "../near.ts";
 import type { RuleRef } from "../refusal.ts";
 import { LIMITS } from "./limits.ts";
-import { didYouMean } from "./near.ts";
 
 export type Verb =
   | "publish"
@@ -304,8 +304,13 @@ function fault(offset: number, message: string): LineOutcome {
   return { ok: false, faults: [{ offset, message }] };
 }
 
-/** What was found, short enough for a message and without control characters. */
+/** What was found, short enough for a message. */
 export function clip(text: string): string {
-  const printable = text.replace(/[^\x20-\x7e\u00a0-\uffff]/g, "?");
-  return printable.length > 60 ? `${printable.slice(0, 60)}…` : printable;
+  const shown = printable(text);
+  return shown.length > 60 ? `${shown.slice(0, 60)}…` : shown;
+}
+
+/** Nothing that a terminal would obey or that would show other text than there is: escapes, overrides, invisible signs. */
+export function printable(text: string): string {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
 }

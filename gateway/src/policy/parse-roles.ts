@@ -1,6 +1,6 @@
 import type { Node } from "yaml";
-import { ATTRIBUTE, clip } from "./line.ts";
-import { nearest } from "./near.ts";
+import { nearest } from "../near.ts";
+import { ATTRIBUTE, clip, printable } from "./line.ts";
 import { checkName, readLines } from "./parse-lines.ts";
 import type { Given, Role, RoleLimits } from "./policy.ts";
 import type { Entry, Source } from "./source.ts";
@@ -102,7 +102,11 @@ function readGiven(source: Source, item: Node, what: string, role: string): Give
     source.mistake(item, `a line of ${what} lacks its issuer: without it any issuer's users would match`);
     return undefined;
   }
-  const rule = { role, text: source.textOf(item).replace(/\s+/g, " ").trim(), ...source.place(item) };
+  const rule = {
+    role,
+    text: printable(source.textOf(item).replace(/\s+/g, " ").trim()),
+    ...source.place(item),
+  };
   return { ...given, issuer: given.issuer, attributes, rule };
 }
 

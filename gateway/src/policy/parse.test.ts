@@ -319,6 +319,18 @@ test("parsePolicy() tells every mistake at once, in the order of the file", () =
   );
 });
 
+test("parsePolicy() repeats nothing of a policy that a terminal would obey", () => {
+  const text =
+    "version: 1\n\u001b[31m\u202ex\u200b: 1\nroles: { r: { given-to: [ { issuer: demo } ], may: [ 'a\u001b[2J' ] } }";
+  const said = mistakesIn(text).join("");
+  assert.match(said, /\?\[31m\?x\?/);
+  assert.doesNotMatch(said, /[\p{C}]/u);
+  const policy = policyOf(
+    "version: 1\nroles:\n  r:\n    given-to:\n    - { issuer: demo, # \u202e\n        user: a }\n",
+  );
+  assert.equal(policy.roles[0]?.givenTo[0]?.rule.text, "{ issuer: demo, # ? user: a }");
+});
+
 test("parsePolicy() joins several files, and refuses a role, identity or subject that stands in two", () => {
   const a = { path: "policy/a.yaml", text: "version: 1\nroles: { r: { given-to: [ { issuer: demo } ] } }\n" };
   const b = { path: "policy/b.yaml", text: "version: 1\nroles: { s: { given-to: [ { issuer: demo } ] } }\n" };

@@ -16,9 +16,12 @@ export function meterAudit(audit: AuditLog, metrics: Metrics): AuditLog {
     help: "Effects by how they ended.",
     labels: ["outcome"],
   });
+  // Held, because nearly every decision is one of these.
+  const allowed = decisions.of("allowed", "");
   return {
     record(entry, durable) {
-      decisions.of(entry.outcome, entry.refusal?.reason ?? "").add();
+      const series = entry.refusal ? decisions.of("refused", entry.refusal.reason) : allowed;
+      series.add();
       return audit.record(entry, durable);
     },
     complete(entry) {

@@ -69,5 +69,10 @@ export function askOf(
  * @source W3C Trace Context §3.2
  */
 function traceparentOf(txn: string, id: string): string {
-  return `00-${txn.replaceAll("-", "")}-${id.replaceAll("-", "").slice(-16)}-00`;
+  return `00-${hexOf(txn)}-${hexOf(id).slice(16)}-00`;
+}
+
+/** A UUID without its hyphens, which stand at fixed places. */
+function hexOf(uuid: string): string {
+  return uuid.slice(0, 8) + uuid.slice(9, 13) + uuid.slice(14, 18) + uuid.slice(19, 23) + uuid.slice(24);
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../near.ts";
 
 /** What may not stand in a section yet, and what to do instead. */
 export type NotYet = Readonly<Record<string, string>>;

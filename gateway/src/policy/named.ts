@@ -1,6 +1,6 @@
 import type { Identity } from "../identity/identity.ts";
+import { didYouMean } from "../near.ts";
 import type { EpochSeconds } from "../time.ts";
-import { didYouMean } from "./near.ts";
 import type { NamedIdentity, Policy } from "./policy.ts";
 
 /** A named identity of a policy as if it had just been proved; only for asking, since no proof stands behind it. */

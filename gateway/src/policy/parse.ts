@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { basename } from "node:path";
+import { didYouMean } from "../near.ts";
 import { findingsOf } from "./findings.ts";
 import { LIMITS } from "./limits.ts";
 import { clip, type PolicyLine } from "./line.ts";
-import { didYouMean } from "./near.ts";
 import { readIdentities } from "./parse-identities.ts";
 import { readLines } from "./parse-lines.ts";
 import { readRoles } from "./parse-roles.ts";

@@ -1,6 +1,6 @@
 import { isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Node, parseDocument } from "yaml";
+import { didYouMean } from "../near.ts";
 import { clip, type PolicyLine, parseLine } from "./line.ts";
-import { didYouMean } from "./near.ts";
 import type { Mistake, PolicyFile } from "./policy.ts";
 
 /** Brackets and braces open at once; a policy needs three. */

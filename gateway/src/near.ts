@@ -1,14 +1,19 @@
+/** Longer words are no typing mistakes, and comparing costs the product of both lengths. */
+const CHARACTERS_MAX = 64;
+
 /**
  * The candidate that a mistyped word was probably meant to be: at most two slips away (a letter more, less or
- * other, or two exchanged), and closer than half the word's length.
+ * other, or two exchanged), and closer than half the word's length. Case is no slip, nor is `_` for `-`.
+ *
+ * @returns undefined when none is that near, and for words beyond 64 characters
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
-  if (word.length > 64) return undefined;
+  if (word.length > CHARACTERS_MAX) return undefined;
   let best: string | undefined;
   let bestDistance = Math.min(3, Math.ceil(word.length / 2));
   for (const candidate of candidates) {
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
-    const distance = slipsBetween(word.toLowerCase(), candidate.toLowerCase());
+    const distance = slipsBetween(fold(word), fold(candidate));
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -21,6 +26,10 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const near = nearest(word, candidates);
   return near === undefined ? "" : ` (did you mean "${near}"?)`;
+}
+
+function fold(word: string): string {
+  return word.toLowerCase().replaceAll("_", "-");
 }
 
 /** Optimal string alignment distance. */

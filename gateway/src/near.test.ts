@@ -8,7 +8,7 @@ test("nearest() finds the word that one or two slips away was meant", () => {
   assert.equal(nearest("publis", verbs), "publish");
   assert.equal(nearest("PUBLISH", verbs), "publish");
   assert.equal(nearest("subscibre", verbs), "subscribe");
-  assert.equal(nearest("PUBLIC_URL", ["policy", "public-url"]), "public-url");
+  assert.equal(nearest("CLIENT_ID_AT_PROVIDER", ["client-id-at-provider"]), "client-id-at-provider");
 });
 
 test("nearest() finds nothing in words that are just other words", () => {

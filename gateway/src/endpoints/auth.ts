@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { identityFacts } from "../admit.ts";
 import type { AuditLog, AuditRecord } from "../audit/record.ts";
+import { readCookie } from "../identity/cookie.ts";
 import type { Identity, Proof } from "../identity/identity.ts";
 import type { SignIn } from "../identity/sign-in.ts";
 import { allowed, type Outcome, type Refusal } from "../refusal.ts";
-import { cookieOf } from "./cookie.ts";
 import type { EndpointParts } from "./parts.ts";
 import { readQuery, single } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
@@ -42,7 +42,7 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
     const former = sessionProofOf(presentedOf(request));
     const finished = await signIn.finish({
       url: request.url,
-      loginCookie: cookieOf(request.raw.rawHeaders, loginCookieName),
+      loginCookie: readCookie(request.raw.rawHeaders, loginCookieName),
       ...(former && { formerSession: former.id }),
       now: clock(),
     });

@@ -49,10 +49,12 @@ export function clearCookie(name: string): string {
 }
 
 /**
- * Finds a cookie by its exact name.
+ * Finds a cookie by its exact name, for what needs no twin of it refused; the session's own is read by
+ * `parsePresented`.
  *
- * @param rawHeaders  as node gives them
- * @returns undefined when it is not there, or twice
+ * @param rawHeaders  as node gives them; their parser bounds them
+ * @returns its value as the browser sent it; undefined when it is not there, or twice: another host or path
+ *   planted one of them
  */
 export function readCookie(rawHeaders: readonly string[], name: string): string | undefined {
   const values: string[] = [];

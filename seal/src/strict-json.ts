@@ -17,6 +17,9 @@ export interface JsonBounds {
  * Parses JSON (RFC 8259) that has one meaning for every reader: no duplicate keys, where parsers take the first,
  * the last or neither; valid UTF-8 without byte order mark; bounded in size and depth.
  *
+ * The gateway reads tokens with a stricter one of its own (identity/strict-json.ts): it may refuse what it likes of
+ * a provider, while what this one takes is the format, and every other language's verifier must take the same.
+ *
  * @returns undefined when it is anything else
  */
 export function parseStrictJson(bytes: Uint8Array, bounds: JsonBounds): unknown {

@@ -1,4 +1,5 @@
 // npm test: the whole suite, or the files and options given: npm test -- seal/src/verify.test.ts
+// npm run test:long: generated tests with many more cases.
 import { spawn } from "node:child_process";
 import { existsSync, globSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -12,7 +13,11 @@ const CONCURRENCY = 2;
 /** A test that hangs fails; none takes a tenth of this. */
 const TEST_TIMEOUT_MS = 300_000;
 
-const given = process.argv.slice(2);
+/** Generated cases with --long: an hour's worth of luck in some minutes. */
+const LONG: Readonly<Record<string, string>> = { LAW_CASES: "10000" };
+
+const long = process.argv.includes("--long");
+const given = process.argv.slice(2).filter((argument) => argument !== "--long");
 const options = given.filter((argument) => argument.startsWith("-"));
 const named = given.filter((argument) => !argument.startsWith("-"));
 const files =
@@ -47,7 +52,7 @@ const runner = spawn(
   {
     cwd: named.length > 0 ? process.cwd() : ROOT,
     stdio: "inherit",
-    env: { ...process.env, COUNTERSIGN_NATS_SERVER: natsServer },
+    env: { ...(long && LONG), ...process.env, COUNTERSIGN_NATS_SERVER: natsServer },
   },
 );
 // Ctrl-C reaches the runner by itself; it ends its tests, and we wait for that.

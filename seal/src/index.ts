@@ -1,15 +1,26 @@
-export * from "./base64url.ts";
-export * from "./cached-keys.ts";
-export * from "./claims.ts";
-export * from "./digests.ts";
-export * from "./es256.ts";
-export * from "./escape.ts";
-export * from "./jwks.ts";
-export * from "./keys.ts";
-export * from "./received.ts";
-export * from "./seal.ts";
-export * from "./seal-error.ts";
-export * from "./subject.ts";
-export * from "./tree.ts";
-export * from "./uuid.ts";
-export * from "./verify.ts";
+export type { KeySet } from "./cached-keys.ts";
+export type { EpochSeconds, HeaderList, SealClaims, SealedMessageClaims } from "./claims.ts";
+export { isCovered, payloadDigest } from "./digests.ts";
+export { type EscapeOptions, escapeToken, parseUserName, unescapeToken, userName } from "./escape.ts";
+export type { SealPublicKey } from "./jwks.ts";
+export { fileKeySet, type RemoteKeySetOptions, remoteKeySet, staticKeySet } from "./keys.ts";
+export type { NatsMessage, PlainMessage, ReceivedHeaders, ReceivedMessage } from "./received.ts";
+export {
+  type SealDraft,
+  type SealedHeaders,
+  type SealingKey,
+  sealToken,
+  sealTree,
+  TREE_LEAVES_MAX,
+} from "./seal.ts";
+export { SEAL_ERROR_CODES, SealError, type SealErrorCode } from "./seal-error.ts";
+export { checkSubject, isReservedSubject, subjectMatches } from "./subject.ts";
+export { uuidv7 } from "./uuid.ts";
+export {
+  createVerifier,
+  type Revocable,
+  type SealedSender,
+  type VerifiedMessage,
+  type Verifier,
+  type VerifierOptions,
+} from "./verify.ts";

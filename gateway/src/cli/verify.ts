@@ -38,7 +38,7 @@ export function verifyCommand(io: CommandIo): Command {
     .option("--keys <file>", "a JWK Set in a file, for the air-gapped; default: the issuer's own, over HTTPS")
     .option("--subject <subject>", "verify what is published there from now on, instead of standard input")
     .option("--server <url>", "nats-server, with --subject", "nats://127.0.0.1:4222")
-    .option("--creds <file>", "credentials of a NATS user that may subscribe there")
+    .option("--creds <file>", "credentials of a NATS user that may subscribe there; needed with --subject")
     .option("--ca <file>", "the authority to trust instead of the system's, PEM")
     .option("--count <n>", "end after so many messages")
     .option("--json", "one JSON object a message")
@@ -89,6 +89,12 @@ async function verifyLive(
   const countMax = options.count === undefined ? Number.POSITIVE_INFINITY : Number(options.count);
   if (!(countMax >= 1))
     throw new GatewayError("CONFIG_INVALID", `--count: expected at least 1, found ${options.count}`);
+  if (options.creds === undefined)
+    throw new GatewayError(
+      "CONFIG_INVALID",
+      "--subject: expected --creds too, the user who subscribes there",
+    );
+  const creds = await readCreds(options.creds);
   const enough = new AbortController();
   let count = 0;
   let allVerified = true;
@@ -96,7 +102,7 @@ async function verifyLive(
   io.err(`Waiting for messages on ${subject}; Ctrl-C ends.\n`);
   await observe({
     server: options.server,
-    ...(options.creds !== undefined && { creds: await readCreds(options.creds) }),
+    creds,
     ...(options.ca !== undefined && { ca: await read(options.ca) }),
     subject,
     signal: AbortSignal.any([io.signal, enough.signal]),

@@ -7,8 +7,8 @@ import { Link } from "./link.ts";
 export interface ObserveOptions {
   /** `nats://host:port` or `tls://host:port`. */
   readonly server: string;
-  /** A user of one's own; absent where the server asks for none. */
-  readonly creds?: UserCreds;
+  /** A user of one's own: `dial` speaks to no server that does not ask for one. */
+  readonly creds: Pick<UserCreds, "jwt" | "userKey">;
   /** PEM text of the authority to trust instead of the system's. */
   readonly ca?: string;
   readonly subject: string;
@@ -36,23 +36,22 @@ export async function observe({
   const connection = await dial({
     name: "countersign verify",
     inboxPrefix: "_INBOX",
-    answer: (nonce) => {
-      if (!creds)
-        throw new GatewayError("NATS_UNREACHABLE", `${server} asks for a user; give one with --creds`);
-      return { jwt: creds.jwt, sig: creds.userKey.sign(nonce).toString("base64url") };
-    },
+    answer: (nonce) => ({ jwt: creds.jwt, sig: creds.userKey.sign(nonce).toString("base64url") }),
   });
   const link = new Link(connection, "_INBOX", Number.POSITIVE_INFINITY);
   const { promise: ended, resolve: end, reject: fail } = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => end(), { once: true });
-  link.closed.then(() => fail(new GatewayError("NATS_UNREACHABLE", `The connection to ${server} ended`)));
+  if (signal.aborted) end();
+  void link.closed.then(() =>
+    fail(new GatewayError("NATS_UNREACHABLE", `The connection to ${server} ended`)),
+  );
   link.subscribe(subject, undefined, {
     take: onMessage,
     refused: () =>
       fail(new GatewayError("NATS_UNREACHABLE", `${server} does not let this user subscribe to ${subject}`)),
   });
   try {
-    if (!signal.aborted) await ended;
+    await ended;
   } finally {
     await link.close();
   }

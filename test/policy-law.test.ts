@@ -73,7 +73,12 @@ after(async () => {
   await server?.stop();
 });
 
-test("decide() and nats-server agree on every generated policy, identity and subject", async (t) => {
+// Ten times what a case takes on an idle machine.
+const TIMEOUT_MS = 60_000 + CASES * 750;
+
+test("decide() and nats-server agree on every generated policy, identity and subject", {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
   t.diagnostic(`LAW_SEED=${SEED} LAW_CASES=${CASES}`);
   const examples = SEAMS.map((seam): [LawCase] => [seam]);
   await fc.assert(fc.asyncProperty(lawCase, judge), { numRuns: CASES + SEAMS.length, seed: SEED, examples });

@@ -13,7 +13,11 @@ export function doctorCommand(io: CommandIo): Command {
     .option("--json", "print the findings as one JSON array")
     .addHelpText(
       "after",
-      "\nChanges nothing but the gateway's own empty streams in CONTROL. Exits with 0 when all is well, 1 when not.",
+      `
+Changes nothing but the gateway's own empty streams in CONTROL. Exits with 0 when all is well, 1 when not.
+
+Example:
+  countersign doctor --config countersign.yaml`,
     )
     .action(async ({ config: file, json = false }: { config: string; json?: boolean }) => {
       const config = await loadConfig(configPath(io, file));

@@ -13,12 +13,15 @@ export function createProgram(io: CommandIo): Command {
   const program = new Command("countersign")
     .description("NATS behind your web sign-in: every user their own permissions, every message signed")
     .version(VERSION)
-    .showHelpAfterError("Try --help for how to use it.")
     .addHelpText(
       "after",
       `
 Exit codes: 0 yes, 1 no or failed, 2 usage or unreadable input, 3 (policy diff) wider.
-Answers go to standard output, progress and errors to standard error.`,
+Answers go to standard output, progress and errors to standard error.
+
+Example, from nothing to a gateway that runs:
+  countersign init --loopback-without-tls
+  countersign serve --check && countersign serve`,
     );
   for (const command of [
     serveCommand,
@@ -35,6 +38,7 @@ Answers go to standard output, progress and errors to standard error.`,
 
 /** Subcommands do not inherit these: every one of them must throw rather than exit, and write through `io`. */
 function settle(command: Command, io: CommandIo): Command {
+  command.showHelpAfterError("Try --help for how to use it.");
   command.exitOverride().configureOutput({ writeOut: io.out, writeErr: io.err });
   for (const child of command.commands) settle(child, io);
   return command;

@@ -18,7 +18,9 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true });
 const OURS = /^(?:seal-|txn-token$|nats-|traceparent$|content-type$)/i;
 
 /**
- * One event of the default type, so that `EventSource.onmessage` receives it; JSON keeps line feeds out.
+ * One event of the default type, so that `EventSource.onmessage` receives it; JSON keeps line feeds out. Its
+ * `headers` are those of the message that are not ours, names as sent: a text each, and a list of texts, in their
+ * order, for one that was sent more than once.
  *
  * @source https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
@@ -29,7 +31,7 @@ export function eventText({ message, sender, at }: StreamEvent): string {
     subject: message.subject,
     ...payloadOf(message.payload, contentType),
     ...(contentType !== undefined && { contentType }),
-    headers: Object.fromEntries(message.headers.filter(([name]) => !OURS.test(name))),
+    headers: valuesByName(message.headers.filter(([name]) => !OURS.test(name))),
     sender: verified
       ? { verified, user: sender.user, issuer: sender.issuer, name: sender.name, actor: sender.actor }
       : { verified, code: sender.code },
@@ -52,6 +54,15 @@ function payloadOf(
     }
   }
   return { dataBase64: Buffer.from(payload).toString("base64") };
+}
+
+function valuesByName(headers: HeaderList): Readonly<Record<string, string | readonly string[]>> {
+  const byName = new Map<string, string | readonly string[]>();
+  for (const [name, value] of headers) {
+    const before = byName.get(name);
+    byName.set(name, before === undefined ? value : [before, value].flat());
+  }
+  return Object.fromEntries(byName);
 }
 
 function headerOf(headers: HeaderList, wanted: string): string | undefined {

@@ -23,7 +23,7 @@ export interface IssuerConfig {
   readonly audience: string;
   readonly audiencesBesides: readonly string[];
   readonly kind?: "service";
-  /** Attribute name → claims that feed it, first found counts. Absent = the default of the identity part. */
+  /** Attribute name → claims that feed it, their values united. Absent = the default of the identity part. */
   readonly attributes?: Readonly<Record<string, readonly string[]>>;
   readonly hosts: readonly string[];
   readonly privateNetwork: boolean;
@@ -153,7 +153,7 @@ function attributesSchema(): z.ZodType<Readonly<Record<string, readonly string[]
       }),
     )
     .refine((map) => Object.keys(map).length <= 64, "expected at most 64 attributes")
-    .meta({ description: "Attribute → the claim, or list of claims, that feeds it." });
+    .meta({ description: "Attribute → the claim, or list of claims whose values are united, that feeds it." });
 }
 
 function clientSchema(context: SchemaContext): z.ZodType<ClientConfig> {

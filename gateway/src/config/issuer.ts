@@ -153,7 +153,9 @@ function attributesSchema(): z.ZodType<Readonly<Record<string, readonly string[]
       }),
     )
     .refine((map) => Object.keys(map).length <= 64, "expected at most 64 attributes")
-    .meta({ description: "Attribute → the claim, or list of claims whose values are united, that feeds it." });
+    .meta({
+      description: "Attribute → the claim, or list of claims whose values are united, that feeds it.",
+    });
 }
 
 function clientSchema(context: SchemaContext): z.ZodType<ClientConfig> {

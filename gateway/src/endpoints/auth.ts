@@ -6,7 +6,7 @@ import type { Identity, Proof } from "../identity/identity.ts";
 import type { SignIn } from "../identity/sign-in.ts";
 import { allowed, type Outcome, type Refusal } from "../refusal.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readQuery, single } from "./query.ts";
+import { readSingles } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 
 /** A logout token is a small JWT: OpenID Connect Back-Channel Logout §2.4. */
@@ -26,9 +26,7 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   const { signIn, clock, loginCookieName, presentedOf, home } = parts;
 
   app.get("/auth/login", async (request, reply) => {
-    const query = orRefuse(readQuery(request, ["return-to", "issuer"]));
-    const returnTo = orRefuse(single("return-to", query["return-to"]));
-    const issuer = orRefuse(single("issuer", query.issuer));
+    const { "return-to": returnTo, issuer } = orRefuse(readSingles(request, ["return-to", "issuer"]));
     const begun = await signIn.begin({
       ...(returnTo !== undefined && { returnTo }),
       ...(issuer !== undefined && { issuer }),

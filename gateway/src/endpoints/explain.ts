@@ -5,7 +5,7 @@ import type { Explanation } from "../policy/explain.ts";
 import { missingText } from "../policy/explain-text.ts";
 import type { Outcome, RuleRef } from "../refusal.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readQuery, single } from "./query.ts";
+import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
 
 /**
@@ -29,13 +29,10 @@ export function addExplain(
 }
 
 function readAction(request: FastifyRequest): Outcome<Action> {
-  const query = readQuery(request, ["action", "subject"]);
+  const query = readSingles(request, ["action", "subject"]);
   if (!query.ok) return query;
-  const verb = single("action", query.value.action);
-  if (!verb.ok) return verb;
-  const subject = single("subject", query.value.subject);
-  if (!subject.ok) return subject;
-  return parseAction([verb.value, subject.value].filter((word) => word !== undefined).join(" "));
+  const { action: verb, subject } = query.value;
+  return parseAction([verb, subject].filter((word) => word !== undefined).join(" "));
 }
 
 function answerOf({ outcome, action, roles, rule, near, policy }: Explanation): object {

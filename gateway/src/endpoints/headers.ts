@@ -130,6 +130,16 @@ export function httpHeadersOf(message: HeaderList): HttpHeaders {
   return { headers, omitted };
 }
 
+/** Headers under their names, each as it was first written: one value as a text, several as a list in their order. */
+export function valuesByName(headers: HeaderList): ReadonlyMap<string, string | string[]> {
+  const found = new Map<string, string | string[]>();
+  for (const [name, value] of headers) {
+    const former = found.get(name);
+    found.set(name, former === undefined ? value : [former, value].flat());
+  }
+  return found;
+}
+
 const TOO_MANY = `more than ${HEADER_COUNT_MAX} headers; send fewer`;
 
 function refusalOf(headers: HeaderList): Refusal | undefined {

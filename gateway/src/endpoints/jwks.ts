@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { EpochSeconds } from "../time.ts";
-import { readQuery, single } from "./query.ts";
+import { readSingles } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 
 /** A public key as it is served; the members that matter here of a JSON Web Key (RFC 7517). */
@@ -26,8 +26,7 @@ export function addJwks(
   },
 ): void {
   app.get("/.well-known/jwks.json", async (request, reply) => {
-    const query = orRefuse(readQuery(request, ["kid"]));
-    const kid = orRefuse(single("kid", query.kid));
+    const { kid } = orRefuse(readSingles(request, ["kid"]));
     if (kid !== undefined && !KID.test(kid)) {
       const why = "expected 1 to 64 of A-Z a-z 0-9 _ -";
       throw new RefusalError({ reason: "request_invalid", what: "query parameter kid", why });

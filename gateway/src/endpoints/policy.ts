@@ -8,7 +8,7 @@ import type { PolicyStore } from "../policy/store.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { Clock } from "../time.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readQuery, single } from "./query.ts";
+import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
 
 export interface PolicyParts extends Pick<EndpointParts, "presentedOf"> {
@@ -59,7 +59,7 @@ export function addPolicy(app: FastifyInstance, partsNow: () => PolicyParts | un
   app.post("/v1/policy/rollback", async (request, reply) => {
     const parts = started();
     const admission = await admitPush(parts, request);
-    const to = orRefuse(single("to", orRefuse(readQuery(request, ["to"])).to)) ?? "";
+    const to = orRefuse(readSingles(request, ["to"])).to ?? "";
     const why = `expected a version that was pushed before, found "${to.slice(0, 64)}"`;
     const files = await parts.store.filesOf(to);
     const known = allowedOr(files, { reason: "request_invalid", what: "query parameter to", why });

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { type Outcome, refused } from "../refusal.ts";
+import { allowed, type Outcome, refused } from "../refusal.ts";
 import { askOf, readMessage } from "./message.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readQuery, single } from "./query.ts";
+import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
 
 /** `POST /v1/publish?subject=…`: the body becomes the payload. 202 once it is sealed and on its way. */
@@ -28,6 +28,6 @@ function readSubject(request: FastifyRequest): Outcome<string | undefined> {
       expected: "one message; batches are not offered yet",
     });
   }
-  const query = readQuery(request, ["subject"]);
-  return query.ok ? single("subject", query.value.subject) : query;
+  const query = readSingles(request, ["subject"]);
+  return query.ok ? allowed(query.value.subject) : query;
 }

@@ -24,6 +24,29 @@ export function readQuery<Name extends string>(
   return allowed(values);
 }
 
+/** As `readQuery`, of parameters that may stand once each: which of two would count is for two servers to differ on. */
+export function readSingles<Name extends string>(
+  request: FastifyRequest,
+  known: readonly Name[],
+): Outcome<Partial<Record<Name, string>>> {
+  const query = readQuery(request, known);
+  if (!query.ok) return query;
+  const values: Partial<Record<Name, string>> = {};
+  for (const name of known) {
+    const value = single(name, query.value[name]);
+    if (!value.ok) return value;
+    if (value.value !== undefined) values[name] = value.value;
+  }
+  return allowed(values);
+}
+
+/** @returns the value of a parameter that may stand at most once; undefined when it does not */
+export function single(name: string, values: readonly string[] | undefined): Outcome<string | undefined> {
+  if (values === undefined || values.length === 1) return allowed(values?.[0]);
+  const why = `expected once, found ${values.length} times`;
+  return refused({ reason: "request_invalid", what: `query parameter ${name}`, why });
+}
+
 /** What cannot be decoded is left as it is by the parser, and would be a subject of its own: `orders.%C0%AF`. */
 function isDecodable(url: string): boolean {
   const query = url.indexOf("?");
@@ -34,11 +57,4 @@ function isDecodable(url: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** @returns the value of a parameter that may stand at most once; undefined when it does not */
-export function single(name: string, values: readonly string[] | undefined): Outcome<string | undefined> {
-  if (values === undefined || values.length === 1) return allowed(values?.[0]);
-  const why = `expected once, found ${values.length} times`;
-  return refused({ reason: "request_invalid", what: `query parameter ${name}`, why });
 }

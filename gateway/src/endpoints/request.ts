@@ -1,11 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import type { HeaderList } from "../nats/connection.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import { parseDurationMs } from "../time.ts";
-import { httpHeadersOf } from "./headers.ts";
+import { httpHeadersOf, valuesByName } from "./headers.ts";
 import { askOf, readMessage } from "./message.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readQuery, single } from "./query.ts";
+import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
 
 const TIMEOUT_DEFAULT_MS = 5_000;
@@ -21,7 +20,9 @@ export function addRequest(app: FastifyInstance, parts: EndpointParts): void {
     const message = options.ok ? readMessage(request, options.value.subject, clock) : options;
     const admission = orRefuse(await admit(askOf("request", presentedOf(request), message, request)));
     const answer = orRefuse(await effects.request(admission, orRefuse(message), orRefuse(options).timeoutMs));
-    for (const [name, values] of byName(httpHeadersOf(answer.headers).headers)) reply.header(name, values);
+    // A header set twice would only overwrite itself.
+    for (const [name, values] of valuesByName(httpHeadersOf(answer.headers).headers))
+      reply.header(name, values);
     // A service behind NATS chooses type and bytes: they must never run as a page of this origin.
     reply.header("content-security-policy", "sandbox; default-src 'none'");
     const { buffer, byteOffset, byteLength } = answer.payload;
@@ -29,27 +30,14 @@ export function addRequest(app: FastifyInstance, parts: EndpointParts): void {
   });
 }
 
-/** A header set twice would only overwrite itself: repeated ones are set together, as the list they are. */
-function byName(headers: HeaderList): ReadonlyMap<string, string | string[]> {
-  const found = new Map<string, string | string[]>();
-  for (const [name, value] of headers) {
-    const former = found.get(name);
-    found.set(name, former === undefined ? value : [former, value].flat());
-  }
-  return found;
-}
-
 function readOptions(request: FastifyRequest): Outcome<{ subject: string | undefined; timeoutMs: number }> {
-  const query = readQuery(request, ["subject", "timeout"]);
+  const query = readSingles(request, ["subject", "timeout"]);
   if (!query.ok) return query;
-  const subject = single("subject", query.value.subject);
-  if (!subject.ok) return subject;
-  const timeout = single("timeout", query.value.timeout);
-  if (!timeout.ok) return timeout;
-  const timeoutMs = timeout.value === undefined ? TIMEOUT_DEFAULT_MS : parseDurationMs(timeout.value);
+  const { subject, timeout } = query.value;
+  const timeoutMs = timeout === undefined ? TIMEOUT_DEFAULT_MS : parseDurationMs(timeout);
   if (timeoutMs === undefined || timeoutMs < 1 || timeoutMs > TIMEOUT_MS_MAX) {
-    const why = `expected a duration from 1ms to 60s such as 500ms or 2s, found ${timeout.value?.slice(0, 32)}`;
+    const why = `expected a duration from 1ms to 60s such as 500ms or 2s, found ${timeout?.slice(0, 32)}`;
     return refused({ reason: "request_invalid", what: "query parameter timeout", why });
   }
-  return allowed({ subject: subject.value, timeoutMs });
+  return allowed({ subject, timeoutMs });
 }

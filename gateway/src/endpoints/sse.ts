@@ -1,5 +1,6 @@
 import type { HeaderList } from "../nats/connection.ts";
 import type { EndCode, StreamEvent } from "../subscribe.ts";
+import { valuesByName } from "./headers.ts";
 
 /** Whether a client that is told this code should open a new stream, or first sign in, or stop. */
 export const END_RECONNECTS: Readonly<Record<EndCode, boolean>> = {
@@ -31,7 +32,7 @@ export function eventText({ message, sender, at }: StreamEvent): string {
     subject: message.subject,
     ...payloadOf(message.payload, contentType),
     ...(contentType !== undefined && { contentType }),
-    headers: valuesByName(message.headers.filter(([name]) => !OURS.test(name))),
+    headers: Object.fromEntries(valuesByName(message.headers.filter(([name]) => !OURS.test(name)))),
     sender: verified
       ? { verified, user: sender.user, issuer: sender.issuer, name: sender.name, actor: sender.actor }
       : { verified, code: sender.code },
@@ -54,15 +55,6 @@ function payloadOf(
     }
   }
   return { dataBase64: Buffer.from(payload).toString("base64") };
-}
-
-function valuesByName(headers: HeaderList): Readonly<Record<string, string | readonly string[]>> {
-  const byName = new Map<string, string | readonly string[]>();
-  for (const [name, value] of headers) {
-    const before = byName.get(name);
-    byName.set(name, before === undefined ? value : [before, value].flat());
-  }
-  return Object.fromEntries(byName);
 }
 
 function headerOf(headers: HeaderList, wanted: string): string | undefined {

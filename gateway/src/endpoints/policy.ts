@@ -8,6 +8,7 @@ import type { PolicyStore } from "../policy/store.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { Clock } from "../time.ts";
 import type { EndpointParts } from "./parts.ts";
+import { dress } from "./problem.ts";
 import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
 
@@ -28,6 +29,7 @@ export interface PolicyParts extends Pick<EndpointParts, "presentedOf"> {
 const FILES_MAX = 100;
 /** A label for rules and mistakes: it is never opened. */
 const FILE_PATH = /^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$/;
+const PUSHED_MEANWHILE = "Look at the policy that is in force now, and push again.";
 /** Keeps the record's line well under 64 KiB. */
 const WIDENING_CHARACTERS_MAX = 8_192;
 
@@ -86,21 +88,14 @@ interface Push {
 /** Judged as at every other door: what does not parse, or fails its own tests, is told why and changes nothing. */
 async function goLive(parts: PolicyParts, { request, reply, admission, files }: Push): Promise<FastifyReply> {
   const { store, judge, current, follow, publicUrl, clock } = parts;
-  const { requestId } = request.facts;
+  const where = { publicUrl, requestId: request.facts.requestId };
   const candidate = judge(files);
   if (!candidate.ok) {
-    const title = "The policy may not go live";
-    const problem = {
-      type: `${publicUrl}/problems/invalid_policy`,
-      title,
-      status: 422,
-      code: "invalid_policy",
-      requestId,
-    };
+    const { status, headers, body } = dress({ status: 422, code: "invalid_policy" }, where);
     return reply
-      .code(422)
-      .type("application/problem+json")
-      .send(JSON.stringify({ ...problem, mistakes: candidate.mistakes }));
+      .code(status)
+      .headers(headers)
+      .send({ ...body, mistakes: candidate.mistakes });
   }
   const former = current();
   const { version } = candidate.policy;
@@ -110,15 +105,11 @@ async function goLive(parts: PolicyParts, { request, reply, admission, files }: 
   );
   const pushed = { version, by: admission.identity.user, at: clock(), former: former.version };
   if (!(await store.push(pushed, files, await store.current()))) {
-    const title = "Somebody else pushed a policy meanwhile; look at it and push again";
-    const problem = {
-      type: `${publicUrl}/problems/conflict`,
-      title,
-      status: 409,
-      code: "conflict",
-      requestId,
-    };
-    return reply.code(409).type("application/problem+json").send(JSON.stringify(problem));
+    const { status, headers, body } = dress(
+      { status: 409, code: "conflict", detail: PUSHED_MEANWHILE },
+      where,
+    );
+    return reply.code(status).headers(headers).send(body);
   }
   recordChange(parts, admission, former.version, version, changes);
   await follow();

@@ -38,6 +38,8 @@ const TITLES = {
   unavailable: "Not available now",
   no_responders: "Nobody answers on this subject",
   timeout: "No answer in time",
+  invalid_policy: "The policy may not go live",
+  conflict: "Somebody else changed it meanwhile",
   internal_error: "The gateway failed",
 } as const;
 
@@ -47,8 +49,8 @@ const RETRY_AFTER_SECONDS = 5;
 /** Keeps a hostile name or an over-long reason from growing the answer. */
 const DETAIL_CHARACTERS_MAX = 300;
 
-/** What a caller may know of a refusal, before it is dressed as HTTP. */
-interface Face {
+/** What a caller may know, before it is dressed as HTTP. */
+export interface Face {
   readonly status: number;
   readonly code: ProblemCode;
   readonly detail?: string;
@@ -61,14 +63,20 @@ interface Face {
  * Tells a caller why not: vague where evidence would be an oracle (which check failed, which rule, which users),
  * exact where the caller can only know it from us (what of its own request to mend). The record keeps the rest.
  *
- * @param where.publicUrl  normalised, without a trailing slash
  * @source RFC 9457; RFC 6750 §3 and RFC 9728 §5.1 for the challenge
  */
-export function problemOf(
-  refusal: Refusal,
-  where: { readonly publicUrl: string; readonly requestId: string },
-): Problem {
-  const face = faceOf(refusal);
+export function problemOf(refusal: Refusal, where: Where): Problem {
+  return dress(faceOf(refusal), where);
+}
+
+interface Where {
+  /** Normalised, without a trailing slash. */
+  readonly publicUrl: string;
+  readonly requestId: string;
+}
+
+/** For what is answered like a refusal and is none: the policy allowed it, and it went wrong otherwise. */
+export function dress(face: Face, where: Where): Problem {
   const headers: Record<string, string> = {
     "content-type": "application/problem+json",
     "cache-control": "no-store",

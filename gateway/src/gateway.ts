@@ -155,7 +155,7 @@ async function compose(base: Base): Promise<Gateway> {
     addSubscribe(app, parts);
     addWhoami(app, parts, inboxPrefix);
     addExplain(app, parts, (identity, action, now) => explain(policy.current, identity, action, now));
-    addJwks(app, servedKeys(state.directory, clock));
+    addJwks(app, servedKeys(state.directory, clock), clock);
     addHealth(app);
     if (signIn) addAuth(app, { ...parts, signIn, audit, instance, ...placesOf(config) });
     if (config.demo !== undefined) addDemo(app, config.demo);

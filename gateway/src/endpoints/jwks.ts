@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import type { EpochSeconds } from "../time.ts";
+import type { Clock, EpochSeconds } from "../time.ts";
 import { readSingles } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 
@@ -13,6 +13,9 @@ export interface PublicJwk {
 /** The grammar of a `kid`, as a verifier asks for one. */
 const KID = /^[A-Za-z0-9_-]{1,64}$/;
 
+/** Short, since a verifier that misses a new instance's first key asks again only after a minute. */
+const REMEMBERED_SECONDS = 1;
+
 /**
  * `GET /.well-known/jwks.json`: the keys that seal now or soon, of all instances. `?kid=` asks for one key,
  * past ones included, since a stream may be read years after it was written. Needs no sign-in: keys are public.
@@ -24,20 +27,37 @@ export function addJwks(
     current(): Promise<readonly PublicJwk[]>;
     get(kid: string): Promise<PublicJwk | undefined>;
   },
+  clock: Clock,
 ): void {
+  const current = remembered(() => keys.current(), clock);
   app.get("/.well-known/jwks.json", async (request, reply) => {
     const { kid } = orRefuse(readSingles(request, ["kid"]));
     if (kid !== undefined && !KID.test(kid)) {
       const why = "expected 1 to 64 of A-Z a-z 0-9 _ -";
       throw new RefusalError({ reason: "request_invalid", what: "query parameter kid", why });
     }
-    const found = kid === undefined ? await read(keys.current()) : await read(keys.get(kid));
+    const found = kid === undefined ? await read(current()) : await read(keys.get(kid));
     if (found === undefined) throw new RefusalError({ reason: "not_found", path: "/.well-known/jwks.json" });
     return reply
       .header("content-type", "application/jwk-set+json")
       .header("cache-control", kid === undefined ? "public, max-age=300" : "public, max-age=86400")
       .send(JSON.stringify({ keys: Array.isArray(found) ? found : [found] }));
   });
+}
+
+/** Strangers ask here: the directory is asked once for all of them. A failure is not remembered. */
+function remembered<T>(ask: () => Promise<T>, clock: Clock): () => Promise<T> {
+  let last: { readonly at: EpochSeconds; readonly answer: Promise<T> } | undefined;
+  return function latest() {
+    const now = clock();
+    if (last && now >= last.at && now < last.at + REMEMBERED_SECONDS) return last.answer;
+    const asked = { at: now, answer: ask() };
+    last = asked;
+    asked.answer.catch(() => {
+      if (last === asked) last = undefined;
+    });
+    return asked.answer;
+  };
 }
 
 async function read<T>(answer: Promise<T>): Promise<T> {

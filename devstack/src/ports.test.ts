@@ -19,7 +19,7 @@ test("findPortHolder() names the process that listens, and nobody when there is 
   // A client on the port must not be taken for the one who listens.
   const client = connect(port, "127.0.0.1");
   await once(client, "connect");
-  assert.match((await findPortHolder(port)) ?? "", new RegExp(`^\\S.* \\(process ${process.pid}\\)$`));
+  assert.match((await findPortHolder(port)) ?? "", new RegExp(`^node\\S* \\(process ${process.pid}\\)$`));
   assert.equal(await findPortHolder(await findFreePort()), undefined);
   client.destroy();
 });

@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { createServer } from "node:net";
+import { basename } from "node:path";
 import { promisify } from "node:util";
 
 /** Below what Linux, macOS and Windows hand out to outgoing connections, so that none of those takes it meanwhile. */
@@ -59,11 +60,16 @@ async function holderOnLinux(port: number): Promise<string | undefined> {
     // Other users' processes do not show theirs.
     for (const descriptor of await readdir(`/proc/${pid}/fd`).catch(() => [])) {
       if ((await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => "")) !== socket) continue;
-      const name = (await readFile(`/proc/${pid}/comm`, "utf8")).trim();
-      return `${name} (process ${pid})`;
+      return `${await programOnLinux(pid)} (process ${pid})`;
     }
   }
   return undefined;
+}
+
+/** The first word of the command line: `comm` is the name of a thread, and Node calls its own "MainThread". */
+async function programOnLinux(pid: string): Promise<string> {
+  const [command = ""] = (await readFile(`/proc/${pid}/cmdline`, "utf8")).split("\0");
+  return basename(command) || "something";
 }
 
 async function holderByLsof(port: number): Promise<string | undefined> {

@@ -13,6 +13,7 @@ export interface StarterOptions {
  */
 export function starterConfig({ kind, publicUrl, servers }: StarterOptions): string {
   const url = new URL(publicUrl);
+  const replicas = servers.length < 3 ? "" : "\n  replicas: 3   # of sessions, keys and the AUDIT stream";
   const hosted =
     "\n  mode: hosted\n  dangerously-without-trusted-proxy: true   # a stolen credential works elsewhere";
   return `# Configuration of Countersign, written by \`countersign init\`. Check it with: countersign serve --check
@@ -29,7 +30,7 @@ issuers:
 
 nats:
   servers: [ ${servers.map((server) => `"${server}"`).join(", ")} ]
-  keys: secrets/nats${kind === "hosted" ? hosted : ""}
+  keys: secrets/nats${replicas}${kind === "hosted" ? hosted : ""}
 
 policy: policy.yaml
 audit: [ stdout, { stream: AUDIT } ]

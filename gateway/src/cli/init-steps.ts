@@ -24,6 +24,7 @@ export function nextSteps(manifest: KeysManifest, paths: ShownPaths): readonly s
   const gateway = `Name your identity provider in ${paths.config} and who may do what in ${paths.policy}, then:
 
     countersign serve --check --config ${paths.config}
+    countersign doctor --config ${paths.config}
     countersign serve --config ${paths.config}`;
   if (manifest.kind === "hosted") return [...hostedSteps(manifest, paths), gateway];
   return manifest.trust === undefined

@@ -141,7 +141,6 @@ test("init never prints a private key, in text or JSON", async () => {
 
 test("init refuses in words what it cannot use", async () => {
   const refusals: readonly (readonly [readonly string[], RegExp])[] = [
-    [["--kind=callout"], /callout is not available yet; use operator or hosted/],
     [[], /--public-url: expected where callers find the gateway/],
     [["--public-url=ftp://x"], /--public-url/],
     [["--public-url=https://a.example"], /--servers: expected servers like tls:/],

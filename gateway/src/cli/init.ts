@@ -11,7 +11,7 @@ import { nextSteps, type ShownPaths } from "./init-steps.ts";
 import type { CommandIo } from "./io.ts";
 
 interface Flags {
-  readonly kind: "operator" | "hosted" | "callout";
+  readonly kind: "operator" | "hosted";
   readonly existing?: boolean;
   readonly account?: string;
   readonly out: string;
@@ -27,7 +27,7 @@ export function initCommand(io: CommandIo): Command {
     .description("make keys, the configuration of nats-server, and a configuration and policy to begin with")
     .addOption(
       new Option("--kind <kind>", "whose cluster it is: its operator key is yours, or it is hosted by others")
-        .choices(["operator", "hosted", "callout"])
+        .choices(["operator", "hosted"])
         .default("operator"),
     )
     .option("--existing", "the cluster is there already: make only what is to be added to it")
@@ -70,9 +70,6 @@ interface Wish {
 
 /** @throws GatewayError CONFIG_INVALID  naming the option and what would be right */
 function checked({ kind, existing, account, publicUrl, servers, loopbackWithoutTls = false }: Flags): Wish {
-  if (kind === "callout") {
-    throw wrong("--kind callout", "the auth callout is not available yet; use operator or hosted");
-  }
   const isNew = kind === "operator" && existing !== true;
   if (isNew && account !== undefined) {
     throw wrong("--account", "a new cluster gets accounts of its own; add --existing for one that is there");

@@ -49,7 +49,9 @@ export async function loadNatsKeys(directory: string): Promise<NatsKeys> {
   const system = await loadGatewayUser(join(directory, KEY_FILES.system), SYSTEM);
   const controlPath = join(directory, KEY_FILES.control);
   const control = await loadGatewayUser(controlPath, CONTROL);
-  if (control === undefined) throw missing(controlPath, CONTROL);
+  if (control === undefined) {
+    throw invalid(controlPath, CONTROL, "there is no such file", kind === "hosted" ? SAVE : RESTORE);
+  }
   // The record of what users did must be out of reach of the key that makes users.
   if (control.accountPublicKey === account) {
     throw invalid(controlPath, CONTROL, "it is a user of the account whose users the gateway mints", APART);
@@ -84,6 +86,8 @@ export async function readKeysManifest(directory: string): Promise<KeysManifest 
 const CONTROL = "the gateway's user in CONTROL";
 const SYSTEM = "the gateway's user in the system account";
 const RESTORE = "Restore the directory, or run `countersign init` for a new one.";
+const SAVE =
+  "Save it there: who hosts the cluster makes it. `countersign init`, run again, says what it may.";
 const APART = "Give the gateway a user in an account of its own, from which nothing is exported.";
 
 async function loadNkey(path: string, what: string, publicKey: string): Promise<Nkey> {

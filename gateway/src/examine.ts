@@ -38,7 +38,8 @@ export async function examine(
     onExamined,
     async () => {
       const { policy, warnings } = loadCandidate(config.policy, names, clock());
-      return [`${policy.roles.length} roles, version ${policy.version.slice(0, 12)}`, ...warnings].join("; ");
+      const roles = policy.roles.length === 1 ? "1 role" : `${policy.roles.length} roles`;
+      return [`${roles}, version ${policy.version.slice(0, 12)}`, ...warnings].join("; ");
     },
   );
   for (const issuer of createIssuers(config.issuers).all) await examineIssuer(issuer, clock, onExamined);

@@ -66,7 +66,10 @@ async function checkAll(io: CommandIo, path: string): Promise<void> {
   await loadNatsKeys(config.nats.keys);
   const names = config.issuers.map(({ name }) => name);
   const { policy, warnings } = loadCandidate(config.policy, names, io.clock());
+  const roles = policy.roles.length;
   for (const warning of warnings) io.err(`warning: ${warning}\n`);
-  io.out(`${path}: ok; policy ${policy.version.slice(0, 12)}, ${policy.roles.length} roles\n`);
+  io.out(
+    `${path}: ok; policy ${policy.version.slice(0, 12)}, ${roles === 1 ? "1 role" : `${roles} roles`}\n`,
+  );
   io.exit(EXIT.yes);
 }

@@ -1,5 +1,6 @@
 /** Signing in and out: in a real browser, with the provider at another site; and what an attacker tries at it. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { findChromium, NO_CHROMIUM } from "@countersign/devstack/chromium.ts";
@@ -323,7 +324,7 @@ describe("of sessions", () => {
     assert.equal(await whoami(alice.headers), 200);
   });
 
-  test("signing out clears the cookie and says where the provider signs out too; sign-in and out are recorded", async () => {
+  test("signing out clears the cookie and says where the provider signs out too; both are recorded with the session", async () => {
     const answer = await stack.call("/auth/logout", { method: "POST", headers: alice.headers });
     assert.equal(answer.status, 200);
     assert.deepEqual(answer.headers["set-cookie"], [
@@ -334,14 +335,22 @@ describe("of sessions", () => {
     assert.equal(location.searchParams.get("post_logout_redirect_uri"), `${stack.gatewayUrl}/`);
     assert.equal(await whoami(alice.headers), 401);
     const lines = stack.audit().filter(({ lane }) => lane === "auth");
-    assert(
-      lines.some(
-        ({ action, outcome, user }) => action === "sign-in" && outcome === "allowed" && user === "demo-alice",
-      ),
+    assert(lines.some(({ action, outcome }) => action === "sign-in" && outcome === "refused"));
+    // What joins them with each other, and with all that the session did: the cookie's hash.
+    const proof = {
+      kind: "session",
+      hash: createHash("sha256")
+        .update(alice.cookie.slice(COOKIE.length + 1))
+        .digest("base64url"),
+    };
+    assert.deepEqual(
+      lines
+        .filter((line) => (line.proof as typeof proof | undefined)?.hash === proof.hash)
+        .map(({ action, outcome, user, proof: found }) => ({ action, outcome, user, proof: found })),
+      [
+        { action: "sign-in", outcome: "allowed", user: "demo-alice", proof },
+        { action: "sign-out", outcome: "allowed", user: undefined, proof },
+      ],
     );
-    assert(
-      lines.some(({ action, outcome, refusal }) => action === "sign-in" && outcome === "refused" && refusal),
-    );
-    assert(lines.some(({ action, outcome }) => action === "sign-out" && outcome === "allowed"));
   });
 });

@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { identityFacts } from "../admit.ts";
 import type { AuditLog, AuditRecord } from "../audit/record.ts";
 import { readCookie } from "../identity/cookie.ts";
-import type { Identity, Proof } from "../identity/identity.ts";
+import type { Proof } from "../identity/identity.ts";
+import { sessionHashOf } from "../identity/session-proof.ts";
 import type { SignIn } from "../identity/sign-in.ts";
 import { allowed, type Outcome, type Refusal } from "../refusal.ts";
 import type { EndpointParts } from "./parts.ts";
@@ -44,7 +45,9 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
       ...(former && { formerSession: former.id }),
       now: clock(),
     });
-    await record(parts, request, "sign-in", finished, (signedIn) => signedIn.session.identity);
+    await record(parts, request, "sign-in", finished, ({ session }) =>
+      identityFacts({ ...session.identity, proof: { kind: "session", hash: session.hash } }),
+    );
     const { cookies, returnTo } = orRefuse(finished);
     return reply.header("set-cookie", cookies).header("cache-control", "no-store").redirect(returnTo, 303);
   }
@@ -54,8 +57,11 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   app.post("/auth/logout", async (request, reply) => {
     const presented = presentedOf(request);
     const judged = presented.ok ? signIn.judgeLogout(presented.value) : presented;
-    // Recorded before it is done, as everything is; who it was is in the record of the session's sign-in.
-    await record(parts, request, "sign-out", judged, () => undefined);
+    // Recorded before it is done, as everything is; who it was is in the record of the sign-in of this proof.
+    const proof = sessionProofOf(presented);
+    await record(parts, request, "sign-out", judged, () =>
+      proof ? { proof: { kind: "session", hash: sessionHashOf(proof.id) } } : {},
+    );
     orRefuse(judged);
     const { cookies, location } = orRefuse(
       await signIn.logout({ presented: orRefuse(presented), now: clock() }),
@@ -71,7 +77,7 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
       logoutToken: logoutTokenOf(request.body),
       now: clock(),
     });
-    await record(parts, request, "sign-out by provider", outcome, () => undefined);
+    await record(parts, request, "sign-out by provider", outcome, () => ({}));
     orRefuse(outcome);
     return reply.header("cache-control", "no-store").code(200).send();
   });
@@ -105,9 +111,8 @@ async function record<T>(
   { facts }: FastifyRequest,
   action: string,
   outcome: Outcome<T>,
-  whoOf: (value: T) => Omit<Identity, "proof" | "expiresAt"> | undefined,
+  whoOf: (value: T) => Partial<ReturnType<typeof identityFacts>>,
 ): Promise<void> {
-  const who = outcome.ok ? whoOf(outcome.value) : undefined;
   const entry: AuditRecord = {
     kind: "decision",
     at: new Date(clock() * 1000).toISOString(),
@@ -116,8 +121,7 @@ async function record<T>(
     lane: "auth",
     action,
     outcome: outcome.ok ? "allowed" : "refused",
-    ...(who && identityFacts(who)),
-    ...(!outcome.ok && { refusal: outcome.refusal }),
+    ...(outcome.ok ? whoOf(outcome.value) : { refusal: outcome.refusal }),
   };
   const written = await audit.record(entry).then((): Outcome<void> => allowed(undefined), unwritable);
   orRefuse(written);

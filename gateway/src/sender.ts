@@ -9,6 +9,9 @@ const UNKNOWN_SECONDS = 5;
 /** Key ids remembered, known and unknown: about 1 kB each. */
 const KIDS_MAX = 4_096;
 
+/** Keys asked for at once: beyond, whoever makes up key ids would turn each of their messages into one of ours to NATS. */
+const ASKING_MAX = 64;
+
 /** Says of a message who sent it, by its seal; what cannot be verified has no sender. Never rejects. */
 export function createSenderOf({
   issuer,
@@ -44,30 +47,49 @@ export function createSenderOf({
 
 /** The keys of all instances, from where they are published: another instance's new key is known at its first seal. */
 function directoryKeySet(directory: PublicKeyDirectory): KeySet {
-  const asked = new Map<string, { readonly at: EpochSeconds; readonly keys: Promise<KeySet | undefined> }>();
+  const asked = new Map<string, Asked>();
+  let asking = 0;
 
-  async function ask(kid: string): Promise<KeySet | undefined> {
+  async function read(kid: string): Promise<KeySet | undefined> {
+    if (asking >= ASKING_MAX) throw new Error("too many unknown keys are asked for at once");
+    asking += 1;
     try {
       const jwk = await directory.get(kid);
       return jwk && staticKeySet({ keys: [jwk] });
-    } catch (error) {
-      asked.delete(kid);
-      throw error;
+    } finally {
+      asking -= 1;
     }
+  }
+
+  function ask(kid: string, at: EpochSeconds): Asked {
+    const [oldest] = asked.keys();
+    if (asked.size >= KIDS_MAX && oldest !== undefined) asked.delete(oldest);
+    const entry: Asked = { at, keys: read(kid) };
+    asked.set(kid, entry);
+    // A failure is an answer to those who wait for it, and to nobody after.
+    entry.keys.catch(() => asked.get(kid) === entry && asked.delete(kid));
+    return entry;
   }
 
   return {
     async get(kid, at) {
-      const before = asked.get(kid);
-      const keys = await before?.keys;
-      if (keys) return keys.get(kid, at);
-      if (before && at < before.at + UNKNOWN_SECONDS) return undefined;
-      // What was asked first is forgotten first; a key in use is asked for again.
-      const [oldest] = asked.keys();
-      if (asked.size >= KIDS_MAX && oldest !== undefined) asked.delete(oldest);
-      const answer = ask(kid);
-      asked.set(kid, { at, keys: answer });
-      return (await answer)?.get(kid, at);
+      const before = asked.get(kid) ?? ask(kid, at);
+      const keys = await before.keys;
+      if (keys) {
+        // A key in use is remembered longest, so that made-up ones cannot drive it out.
+        asked.delete(kid);
+        asked.set(kid, before);
+        return keys.get(kid, at);
+      }
+      if (at < before.at + UNKNOWN_SECONDS) return undefined;
+      const now = asked.get(kid);
+      return (await (now && now !== before ? now : ask(kid, at)).keys)?.get(kid, at);
     },
   };
+}
+
+interface Asked {
+  readonly at: EpochSeconds;
+  /** Undefined for a key that nobody has published. */
+  readonly keys: Promise<KeySet | undefined>;
 }

@@ -12,7 +12,7 @@ import {
   startTestStack,
   type TestStack,
 } from "./support.ts";
-import { eventually, type SignedIn, signInAs, startInstance } from "./support-operations.ts";
+import { endOf, eventually, type SignedIn, signInAs, startInstance } from "./support-operations.ts";
 
 const EVENT = "http://schemas.openid.net/event/backchannel-logout";
 const LOGOUT = { event: "end", data: { code: "logout", reconnect: false } };
@@ -84,7 +84,7 @@ describe("by the user", () => {
     const answer = await stack.call("/auth/logout", { method: "POST", headers: alice.headers });
     assert.equal(answer.status, 200);
     await refused(alice.headers);
-    assert.deepEqual([await here.ended, await there.ended], [LOGOUT, LOGOUT]);
+    assert.deepEqual([await endOf(here), await endOf(there)], [LOGOUT, LOGOUT]);
 
     // She signed this browser out, not herself.
     assert.deepEqual(await whoami(elsewhere.headers), [200, 200]);
@@ -139,7 +139,7 @@ describe("by the provider, for one of its sessions", () => {
     const action = /action="([^"]*)"/.exec(page.body)?.[1] ?? "";
     // The provider answers once the gateway has.
     await alice.browser.submit(action, { xsrf, logout: "yes" });
-    for (const stream of streams) assert.deepEqual(await stream.ended, LOGOUT);
+    for (const stream of streams) assert.deepEqual(await endOf(stream), LOGOUT);
     await refused(alice.headers);
   });
 
@@ -149,7 +149,7 @@ describe("by the provider, for one of its sessions", () => {
     await eventually("both to refuse", async () =>
       (await whoami(alice.headers)).every((status) => status === 401) ? true : undefined,
     );
-    for (const stream of streams) assert.deepEqual(await stream.ended, LOGOUT);
+    for (const stream of streams) assert.deepEqual(await endOf(stream), LOGOUT);
   });
 
   test("it leaves her other sessions and her tokens alone", async () => {
@@ -215,7 +215,7 @@ describe("by the provider, for a user", () => {
     const at = Date.now() / 1000;
     await refused(bob.headers);
     await refused(bearer(token));
-    for (const stream of streams) assert.deepEqual(await stream.ended, LOGOUT);
+    for (const stream of streams) assert.deepEqual(await endOf(stream), LOGOUT);
     // Also one that was never seen before, but issued before.
     const unseen = stack.token("bob", { claims: { iat: Math.floor(at) - 60 } });
     await refused(bearer(unseen));

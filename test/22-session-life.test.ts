@@ -7,6 +7,7 @@ import { findFreePort } from "@countersign/devstack/ports.ts";
 import { openStream, send, startTestStack, type TestStack } from "./support.ts";
 import {
   configureInstance,
+  endOf,
   forward,
   type LocalGateway,
   restartProvider,
@@ -89,7 +90,7 @@ test("a session ends at its absolute limit, however much it is used; its stream 
     assert.equal(await whoami(alice), 200);
   }
   const stream = await openStream(`${first.url}/v1/subscribe?subject=orders.eu.%3E`, alice);
-  const end = await stream.ended;
+  const end = await endOf(stream);
   assert.deepEqual(end, { event: "end", data: { code: "expired", reconnect: true } });
   assert.equal(await whoami(alice), 401);
 });

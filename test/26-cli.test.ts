@@ -10,6 +10,7 @@ import {
   buildInto,
   type CommandOptions,
   configureInstance,
+  endOf,
   eventually,
   type Ran,
   runCommand,
@@ -349,7 +350,7 @@ describe("the end of serve", () => {
     });
     const { answer, message } = await pending(gateway.url);
     process.kill(gateway.pid, "SIGTERM");
-    assert.deepEqual(await stream.ended, { event: "end", data: { code: "shutdown", reconnect: true } });
+    assert.deepEqual(await endOf(stream), { event: "end", data: { code: "shutdown", reconnect: true } });
     await eventually("new callers to be turned away", () =>
       send(`${gateway.url}/healthz`, {}).then(
         () => undefined,

@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
 import { createVerifier, remoteKeySet } from "@countersign/seal";
 import { startTestStack, type TestStack } from "./support.ts";
-import { buildInto, runCommand, type SignedIn, signInAs, storedOrders } from "./support-operations.ts";
+import { buildInto, endOf, runCommand, type SignedIn, signInAs, storedOrders } from "./support-operations.ts";
 
 let dist: string;
 let program: string;
@@ -59,7 +59,7 @@ test("a browser signs in, publishes, and reads its message back with the verifie
 
   const out = await stack.call("/auth/logout", { method: "POST", headers: alice.headers });
   assert.equal(out.status, 200);
-  assert.deepEqual((await stream.ended)?.data, { code: "logout", reconnect: false });
+  assert.deepEqual((await endOf(stream))?.data, { code: "logout", reconnect: false });
   assert.equal((await stack.call("/v1/whoami", { headers: alice.headers })).status, 401);
 });
 

@@ -19,7 +19,7 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { loadConfig } from "countersign/config/load.ts";
 import { startGateway } from "countersign/gateway.ts";
 import { createLog } from "countersign/log.ts";
-import { type JsonObject, send } from "./support.ts";
+import { type EventReader, type JsonObject, type StreamedEvent, send } from "./support.ts";
 
 /** What is waited for takes a fraction of this, also on a loaded machine. */
 const WAIT_MS = 30_000;
@@ -39,6 +39,20 @@ export async function eventually<T>(
     if (found !== undefined) return found;
     assert(performance.now() < giveUpAt, `waited in vain for ${what}`);
     await delay(LOOK_MS);
+  }
+}
+
+/** The last event of a stream that is to end. */
+export async function endOf(stream: EventReader): Promise<StreamedEvent | undefined> {
+  const giveUp = new AbortController();
+  const late = delay(WAIT_MS, undefined, { signal: giveUp.signal }).then(
+    () => assert.fail(`the stream does not end: ${JSON.stringify(stream.events)}`),
+    () => undefined,
+  );
+  try {
+    return await Promise.race([stream.ended, late]);
+  } finally {
+    giveUp.abort();
   }
 }
 

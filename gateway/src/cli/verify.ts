@@ -99,13 +99,13 @@ async function verifyLive(
   let count = 0;
   let allVerified = true;
   let order: Promise<void> = Promise.resolve();
-  io.err(`Waiting for messages on ${subject}; Ctrl-C ends.\n`);
   await observe({
     server: options.server,
     creds,
     ...(options.ca !== undefined && { ca: await read(options.ca) }),
     subject,
     signal: AbortSignal.any([io.signal, enough.signal]),
+    onSubscribed: () => io.err(`Waiting for messages on ${subject}; Ctrl-C ends.\n`),
     onMessage: (message) => {
       if (++count > countMax) return;
       order = order.then(async () => {

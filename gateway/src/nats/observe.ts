@@ -12,6 +12,8 @@ export interface ObserveOptions {
   /** PEM text of the authority to trust instead of the system's. */
   readonly ca?: string;
   readonly subject: string;
+  /** Called when nats-server has taken the subscription: what is published from now on arrives. */
+  readonly onSubscribed?: () => void;
   /** Called for each message, in order. Must not throw. */
   readonly onMessage: (message: InboundMessage) => void;
   /** Ends it when it aborts. */
@@ -29,6 +31,7 @@ export async function observe({
   creds,
   ca,
   subject,
+  onSubscribed,
   onMessage,
   signal,
 }: ObserveOptions): Promise<void> {
@@ -51,6 +54,8 @@ export async function observe({
       fail(new GatewayError("NATS_UNREACHABLE", `${server} does not let this user subscribe to ${subject}`)),
   });
   try {
+    await Promise.race([connection.flush().catch(() => ended), ended]);
+    if (!signal.aborted) onSubscribed?.();
     await ended;
   } finally {
     await link.close();

@@ -18,7 +18,7 @@ export interface GatewayAnswer {
 /**
  * Asks a gateway as the bearer of a token.
  *
- * @param at  the gateway's URL, with its base path
+ * @param at  the gateway's URL, with its base path, or its administration listener's
  * @throws GatewayError CONFIG_INVALID when there is no token or no gateway there
  */
 export async function callGateway(
@@ -46,7 +46,7 @@ export async function callGateway(
   } catch (error) {
     throw new GatewayError(
       "CONFIG_INVALID",
-      `Cannot ask ${url}: ${whyOf(error)}. Is it the URL of a running gateway?`,
+      `Cannot ask ${url}: ${whyOf(error)}. Is that where a running gateway listens?`,
     );
   }
 }

@@ -18,7 +18,7 @@ export function pushCommand(io: CommandIo): Command {
     )
     .option("--policy <path>", "the policy: a file, or a folder of *.yaml")
     .option("--config <file>", "the configuration file that names it")
-    .option("--to <url>", "the administration listener of any gateway", "http://127.0.0.1:8482")
+    .option("--to <url>", "the administration listener (`admin:`) of any gateway", "http://127.0.0.1:8482")
     .option("--rollback <version>", "put this former version in force instead")
     .option("--json", "print the answer as JSON")
     .addHelpText(

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { PAGES } from "./docs.ts";
 
 for (const [page, make] of Object.entries(PAGES)) {
-  test(`docs.ts makes ${page} as it stands; if not, run: node tools/docs.ts`, () => {
+  test(`docs.ts makes ${page} as it stands; if not, run: npm run docs`, () => {
     assert.equal(readFileSync(join(import.meta.dirname, "..", page), "utf8"), make());
   });
 }

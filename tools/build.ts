@@ -18,7 +18,17 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 /** What each package takes along from the root. */
 const TEXTS = ["LICENSE", "README.md"];
 /** The oldest Node that production may run. */
-const TARGET = "node22";
+const NODE_MIN = 22;
+/**
+ * Packages in CommonJS call require() for Node's own modules, which an ES module does not have. An older Node would fail
+ * at the first function it lacks, as if that were a fault of ours.
+ */
+const BANNER = `import { createRequire as __createRequire } from "node:module";
+const require = __createRequire(import.meta.url);
+if (Number(process.versions.node.split(".")[0]) < ${NODE_MIN}) {
+  console.error("countersign: expected Node ${NODE_MIN} or later, found " + process.versions.node);
+  process.exit(1);
+}`;
 
 const dist = resolve(process.argv[2] ?? join(ROOT, "dist"));
 await buildCountersign(join(dist, "countersign"));
@@ -34,11 +44,8 @@ async function buildCountersign(folder: string): Promise<void> {
     bundle: true,
     platform: "node",
     format: "esm",
-    target: TARGET,
-    // Packages in CommonJS call require() for Node's own modules, which an ES module does not have.
-    banner: {
-      js: 'import { createRequire as __createRequire } from "node:module";\nconst require = __createRequire(import.meta.url);',
-    },
+    target: `node${NODE_MIN}`,
+    banner: { js: BANNER },
     legalComments: "external",
     logLevel: "warning",
   });

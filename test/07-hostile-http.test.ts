@@ -224,24 +224,23 @@ test("a body that does not come ends with the time for a request", async () => {
   assert(performance.now() - before < 8_000);
 });
 
-test("what is no request never stands in the answer to the one before", async () => {
-  const stream = head(
-    "GET /v1/subscribe?subject=lab.> HTTP/1.1",
-    "Host: a",
-    `Authorization: Bearer ${token}`,
-  );
-  const socket = connect(Number(new URL(stack.gatewayUrl).port), "127.0.0.1").setEncoding("latin1");
-  let text = "";
-  socket
-    .on("error", () => {})
-    .on("data", (chunk: string) => {
-      text += chunk;
-      if (text.includes(": open")) socket.write("no request\r\n\r\n");
-    });
-  socket.write(stream);
-  await once(socket, "close");
-  assertAnswered(text, [200]);
-});
+for (const also of ["Accept: text/event-stream", "Expect: miracles"]) {
+  test(`what is no request never stands in the answer to the one before (${also})`, async () => {
+    const authority = ["Host: a", `Authorization: Bearer ${token}`, also];
+    const stream = head("GET /v1/subscribe?subject=lab.> HTTP/1.1", ...authority);
+    const socket = connect(Number(new URL(stack.gatewayUrl).port), "127.0.0.1").setEncoding("latin1");
+    let text = "";
+    socket
+      .on("error", () => {})
+      .on("data", (chunk: string) => {
+        text += chunk;
+        if (text.includes(": open")) socket.write("no request\r\n\r\n");
+      });
+    socket.write(stream);
+    await once(socket, "close");
+    assertAnswered(text, [200]);
+  });
+}
 
 test("what is no request is not taken for the answer that is still to come", async () => {
   const asked = stack.admin.subscribe("lab.slow");

@@ -102,7 +102,7 @@ function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOpt
   const server = tls ? createHttpsServer({ ...http, ...tls }, handler) : createHttpServer(http, handler);
   server.maxConnections = limits.connectionsMax;
   // Other expectations than 100-continue may be passed over (RFC 9110 §10.1.1); node:http's own 417 has no request id.
-  server.on("checkExpectation", handler);
+  server.on("checkExpectation", (request, response) => server.emit("request", request, response));
   server.on("request", (request, response) => latestResponse.set(request.socket, response));
   return server;
 }

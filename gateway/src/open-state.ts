@@ -40,7 +40,7 @@ export interface Nats {
 
 /** What the gateway keeps in its own account. */
 export async function openState(base: Base, { dial, keys, instance }: Nats): Promise<State> {
-  const { config, clock, running, readiness, giveUp } = base;
+  const { config, log, clock, running, readiness, giveUp } = base;
   let control: Control | undefined;
   let sessions: SessionKv | undefined;
   readiness.add("nats", () => (control ? control.unready() : "not connected yet"), REMEDY_NATS);
@@ -50,6 +50,8 @@ export async function openState(base: Base, { dial, keys, instance }: Nats): Pro
     REMEDY_NATS,
   );
 
+  // A wait of half a minute without a word would look like a gateway that hangs.
+  log.info({ servers: config.nats.servers }, "connecting to NATS");
   control = await openControl({
     dial,
     user: keys.control,

@@ -222,6 +222,13 @@ describe("what this version does not offer is refused, not passed over", () => {
     });
   }
 
+  test("many messages in one request", async () => {
+    const headers = { "content-type": "application/x-ndjson; charset=utf-8" };
+    const answer = await publish("subject=lab.eu.a", { headers, body: '{"subject":"lab.eu.a"}\n' });
+    const expected = { status: 415, code: "unsupported_media_type", reason: "media_type_unsupported" };
+    await assertRefused(answer, expected);
+  });
+
   for (const name of [
     "Msg-Nats-Rollup",
     "Msg-Seal-Claims",

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type RequestListener } from "node:http";
@@ -9,20 +8,12 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { JWKS_BYTES_MAX, parseKeys } from "./jwks.ts";
 import { fileKeySet, remoteKeySet, staticKeySet } from "./keys.ts";
+import { createTestKey } from "./testing/sealing-key.ts";
 
 const NOW = 1_795_000_000;
 
 function jwkOf(kid: string, members: object = {}): object {
-  const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  return {
-    ...publicKey.export({ format: "jwk" }),
-    kid,
-    alg: "ES256",
-    use: "sig",
-    nbf: NOW,
-    exp: NOW + 1,
-    ...members,
-  };
+  return { ...createTestKey(kid, { nbf: NOW, exp: NOW + 1 }).jwk, ...members };
 }
 
 /** A key set over HTTP that tells what it was asked, in order: `set`, or the kid. */
@@ -198,16 +189,9 @@ test("parseKeys() refuses two keys of one kid, over 200 keys, and what is no set
 });
 
 test("parseKeys() never holds the private half", () => {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const jwk = {
-    ...privateKey.export({ format: "jwk" }),
-    kid: "a",
-    alg: "ES256",
-    use: "sig",
-    nbf: NOW,
-    exp: NOW,
-  };
-  assert.equal(parseKeys({ keys: [jwk] }).get("a")?.key.type, "public");
+  const { key, jwk } = createTestKey("a", { nbf: NOW, exp: NOW });
+  const withBoth = { ...jwk, ...key.privateKey.export({ format: "jwk" }) };
+  assert.equal(parseKeys({ keys: [withBoth] }).get("a")?.key.type, "public");
 });
 
 test("staticKeySet() knows its keys and no others", async () => {

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { HeaderList } from "./claims.ts";
@@ -8,22 +7,14 @@ import { staticKeySet } from "./keys.ts";
 import type { PlainMessage } from "./received.ts";
 import { type SealDraft, sealToken, sealTree } from "./seal.ts";
 import { SealError } from "./seal-error.ts";
+import { createTestKey } from "./testing/sealing-key.ts";
 import { uuidv7 } from "./uuid.ts";
 import { createVerifier } from "./verify.ts";
 
 const SEED = 20_261_123;
 const NOW = 1_795_000_000;
 const PAYLOAD = Buffer.from('{"item":"tea"}');
-const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-const KEY = { kid: "a", privateKey };
-const JWK = {
-  ...publicKey.export({ format: "jwk" }),
-  kid: "a",
-  alg: "ES256",
-  use: "sig",
-  nbf: NOW,
-  exp: NOW,
-};
+const { key: KEY, jwk: JWK } = createTestKey("a", { nbf: NOW, exp: NOW });
 const verify = createVerifier({
   issuer: "https://a.example",
   audience: "example.com",

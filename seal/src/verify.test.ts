@@ -1,27 +1,18 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
 import type { KeySet } from "./cached-keys.ts";
 import { payloadDigest } from "./digests.ts";
 import { staticKeySet } from "./keys.ts";
 import type { PlainMessage, ReceivedHeaders } from "./received.ts";
-import { type SealDraft, type SealingKey, sealToken, sealTree, TREE_LEAVES_MAX } from "./seal.ts";
+import { type SealDraft, sealToken, sealTree, TREE_LEAVES_MAX } from "./seal.ts";
 import type { SealErrorCode } from "./seal-error.ts";
+import { createTestKey } from "./testing/sealing-key.ts";
 import { uuidv7 } from "./uuid.ts";
 import { createVerifier, type VerifierOptions } from "./verify.ts";
 
 const NOW = 1_795_000_000;
 const PAYLOAD = Buffer.from('{"item":"tea"}');
-const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-const KEY: SealingKey = { kid: "2026-11-a", privateKey };
-const JWK = {
-  ...publicKey.export({ format: "jwk" }),
-  kid: KEY.kid,
-  alg: "ES256",
-  use: "sig",
-  nbf: NOW,
-  exp: NOW + 60,
-};
+const { key: KEY, jwk: JWK } = createTestKey("2026-11-a", { nbf: NOW, exp: NOW + 60 });
 const OPTIONS = {
   issuer: "https://apps.example.com/bus",
   audience: "example.com",
@@ -203,8 +194,8 @@ test("verify() verifies a held root anew under another key of the same kid", asy
   const verify = verifier({ keys: { get: (kid, at) => keys.get(kid, at) } });
   const message = sealed();
   await verify(message);
-  const other = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "jwk" });
-  keys = staticKeySet({ keys: [{ ...JWK, ...other }] });
+  const { jwk: other } = createTestKey("2026-11-a", { nbf: NOW, exp: NOW + 60 });
+  keys = staticKeySet({ keys: [other] });
   await assert.rejects(verify(message), withCode("signature_wrong"));
 });
 

@@ -6,13 +6,13 @@ import { test } from "node:test";
 import { startNatsServer } from "@countersign/devstack/nats-server.ts";
 import { decode } from "@nats-io/jwt";
 import { Kvm } from "@nats-io/kv";
-import { type Auth, connect, type NatsConnection } from "@nats-io/transport-node";
 import { addToCluster } from "./init.ts";
 import type { Trust } from "./layout.ts";
 import { type AccountClaims, encodeNatsJwt } from "./nats-jwt.ts";
-import { type GatewayUser, loadNatsKeys } from "./nats-keys.ts";
-import { createNkey, type Nkey } from "./nkey.ts";
+import { loadNatsKeys } from "./nats-keys.ts";
+import { createNkey } from "./nkey.ts";
 import { renderServerConfig } from "./server-config.ts";
+import { dialAs, plainUserJwt } from "./testing/user.ts";
 
 const now = (): number => Date.now() / 1000;
 
@@ -49,12 +49,14 @@ test("addToCluster() makes what another operator's cluster can take in, as nsc w
     }),
   });
   t.after(() => server.stop());
-  const connection = await dial(server.url, keys.control, keys.proxyKey);
+  const connection = await dialAs(server.url, keys.control, keys.proxyKey);
   t.after(() => connection.close());
   const bucket = await new Kvm(connection).create("sessions");
   await bucket.put("k", "v");
-  await assert.rejects(dial(server.url, keys.control, undefined), /Authorization Violation/);
-  const minted = await dial(server.url, userOf(keys.signingKey, account.publicKey), undefined);
+  await assert.rejects(dialAs(server.url, keys.control, undefined), /Authorization Violation/);
+  const userKey = createNkey("user");
+  const jwt = plainUserJwt({ signer: keys.signingKey, account: account.publicKey, userKey, now: now() });
+  const minted = await dialAs(server.url, { jwt, userKey, inboxPrefix: "_INBOX.u" }, undefined);
   await minted.close();
 });
 
@@ -89,42 +91,4 @@ function trustOf(...accounts: readonly PlainAccount[]): Trust {
       jwt: encodeNatsJwt<"account">({ name, subject: publicKey, signer: operator, issuedAt: now(), claims }),
     })),
   };
-}
-
-function userOf(signer: Nkey, account: string): Pick<GatewayUser, "jwt" | "userKey" | "inboxPrefix"> {
-  const userKey = createNkey("user");
-  const jwt = encodeNatsJwt<"user">({
-    name: "u",
-    subject: userKey.publicKey,
-    signer,
-    issuedAt: now(),
-    claims: {
-      type: "user",
-      issuer_account: account,
-      pub: { allow: ["a"] },
-      sub: { allow: ["a"] },
-      subs: -1,
-      data: -1,
-      payload: -1,
-    },
-  });
-  return { jwt, userKey, inboxPrefix: "_INBOX.u" };
-}
-
-function dial(
-  servers: string,
-  { jwt, userKey, inboxPrefix }: Pick<GatewayUser, "jwt" | "userKey" | "inboxPrefix">,
-  proxyKey: Nkey | undefined,
-): Promise<NatsConnection> {
-  return connect({
-    servers,
-    reconnect: false,
-    inboxPrefix,
-    authenticator: (nonce = "") =>
-      ({
-        jwt,
-        sig: userKey.sign(nonce).toString("base64url"),
-        ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
-      }) as Auth,
-  });
 }

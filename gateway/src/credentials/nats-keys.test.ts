@@ -7,9 +7,9 @@ import { inspect } from "node:util";
 import { GatewayError } from "../errors.ts";
 import { formatCreds, parseCreds } from "./creds.ts";
 import { addToCluster, initKeys } from "./init.ts";
-import { encodeNatsJwt } from "./nats-jwt.ts";
 import { loadNatsKeys } from "./nats-keys.ts";
 import { createNkey, type Nkey, nkeyFromSeed } from "./nkey.ts";
+import { plainUserJwt } from "./testing/user.ts";
 
 const NOW = 1_790_000_000;
 let folder: string;
@@ -159,21 +159,6 @@ test("parseCreds() reads what formatCreds() wrote, and refuses a seed that is an
   assert.match(String(seedOfAccount), /its seed is not a user's/);
 });
 
-function userCreds(signer: Nkey, user: Nkey, account: string): string {
-  const jwt = encodeNatsJwt<"user">({
-    name: "u",
-    subject: user.publicKey,
-    signer,
-    issuedAt: NOW,
-    claims: {
-      type: "user",
-      issuer_account: account,
-      pub: { allow: ["a"] },
-      sub: { allow: ["a"] },
-      subs: -1,
-      data: -1,
-      payload: -1,
-    },
-  });
-  return formatCreds(jwt, user);
+function userCreds(signer: Nkey, userKey: Nkey, account: string): string {
+  return formatCreds(plainUserJwt({ signer, account, userKey, now: NOW }), userKey);
 }

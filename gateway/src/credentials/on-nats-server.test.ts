@@ -8,7 +8,6 @@ import { type NatsServer, startNatsServer } from "@countersign/devstack/nats-ser
 import { jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import {
-  type Auth,
   connect,
   credsAuthenticator,
   type NatsConnection,
@@ -21,6 +20,7 @@ import { type InitResult, initKeys } from "./init.ts";
 import { encodeNatsJwt } from "./nats-jwt.ts";
 import { loadNatsKeys, type NatsKeys } from "./nats-keys.ts";
 import { createNkey, type Nkey } from "./nkey.ts";
+import { dialAs } from "./testing/user.ts";
 import { type Credential, inboxPrefixOf, mintCredential } from "./user.ts";
 
 // Real time, because nats-server has a clock of its own.
@@ -238,19 +238,7 @@ async function dial(
   proxyKey: Nkey | undefined,
   servers: string = server.url,
 ): Promise<NatsConnection> {
-  const sign = (key: Nkey, nonce: string): string => key.sign(nonce).toString("base64url");
-  const connection = await connect({
-    servers,
-    reconnect: false,
-    inboxPrefix,
-    // nats.js copies what the authenticator returns into CONNECT, proxy_sig too.
-    authenticator: (nonce = "") =>
-      ({
-        jwt,
-        sig: sign(userKey, nonce),
-        ...(proxyKey && { proxy_sig: sign(proxyKey, nonce) }),
-      }) as Auth,
-  });
+  const connection = await dialAs(servers, { jwt, inboxPrefix, userKey }, proxyKey);
   open.push(connection);
   return connection;
 }

@@ -52,6 +52,16 @@ test("publish() sends payload and headers as given, and confirm() says received"
   });
 });
 
+test("confirm() is answered before a closing connection is closed", async () => {
+  const answers: string[] = [];
+  await withConnection(async (connection) => {
+    const sent = connection.publish({ subject: "orders.1", payload: bytes("1"), headers: [] });
+    assert.ok(sent.ok);
+    void connection.confirm("orders.1").then((answer) => answers.push(answer));
+  });
+  assert.deepEqual(answers, ["received"]);
+});
+
 test("confirm() says refused for a subject that nats-server does not allow, and received for the others", async () => {
   await withConnection(async (connection) => {
     for (const subject of ["orders.1", 'secret."1"', "orders.2"])

@@ -152,7 +152,7 @@ export class Link implements SubscribingLink {
   confirm(subject: string): Promise<Confirmation> {
     if (!this.#alive) return Promise.resolve("unknown");
     if (!this.#gathering) {
-      const batch: ConfirmBatch = { asked: false, refused: new Set(), waiting: [] };
+      const batch: ConfirmBatch = { refused: new Set(), waiting: [] };
       this.#gathering = batch;
       this.#batches.add(batch);
       setTimeout(() => void this.#settleBatch(batch), CONFIRM_AFTER_MS).unref();
@@ -161,9 +161,13 @@ export class Link implements SubscribingLink {
     return new Promise((resolve) => waiting.push({ subject, resolve }));
   }
 
-  async #settleBatch(batch: ConfirmBatch): Promise<void> {
-    if (batch.asked) return;
-    batch.asked = true;
+  /** Asks once, whether the timer or closing comes first. */
+  #settleBatch(batch: ConfirmBatch): Promise<void> {
+    batch.settling ??= this.#askFor(batch);
+    return batch.settling;
+  }
+
+  async #askFor(batch: ConfirmBatch): Promise<void> {
     if (this.#gathering === batch) this.#gathering = undefined;
     const pong = await this.settled();
     this.#batches.delete(batch);
@@ -255,10 +259,9 @@ export class Link implements SubscribingLink {
     await this.close();
   }
 
-  /** Lets what was published reach the server, then closes. */
+  /** Lets what was published reach the server, and tells who waits for that, then closes. */
   async close(): Promise<void> {
-    if (this.#gathering) void this.#settleBatch(this.#gathering);
-    await this.ping();
+    await Promise.all([...Array.from(this.#batches, (batch) => this.#settleBatch(batch)), this.ping()]);
     await this.#connection.close().catch(ignore);
   }
 
@@ -306,8 +309,8 @@ interface PendingRequest {
 }
 
 interface ConfirmBatch {
-  /** Whether its PING is on its way; closing asks sooner than the timer. */
-  asked: boolean;
+  /** Fulfils when all who wait are answered; absent until its PING is on its way. */
+  settling?: Promise<void>;
   readonly refused: Set<string>;
   readonly waiting: { readonly subject: string; readonly resolve: (confirmation: Confirmation) => void }[];
 }

@@ -52,6 +52,8 @@ function importsOf(root: string, file: string, known: ReadonlySet<string>): read
 function targetOf(file: string, specifier: string): string | undefined {
   if (specifier.startsWith(".")) return posix.join(posix.dirname(file), specifier);
   if (specifier === "@countersign/seal") return "seal/src/index.ts";
+  if (specifier.startsWith("@countersign/devstack/"))
+    return specifier.replace("@countersign/devstack/", "devstack/src/");
   if (specifier.startsWith("countersign/")) return `gateway/src/${specifier.slice("countersign/".length)}`;
   return undefined;
 }

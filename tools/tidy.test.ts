@@ -169,3 +169,11 @@ for (const [what, files, finding] of planted) {
 test("tidy() leaves pictures alone", () => {
   assert.deepEqual(findingsOf({ "logo.png": `\0${home}` }), []);
 });
+
+test("tidy() follows the names of packages to what a test uses of the devstack", () => {
+  const found = findingsOf({
+    "devstack/src/browser.ts": "",
+    "examples/page.test.ts": 'import "@countersign/devstack/browser.ts";\n',
+  });
+  assert.deepEqual(found, []);
+});

@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { FastifyInstance } from "fastify";
 import { type Admission, createAdmit } from "./admit.ts";
 import { createFileSink } from "./audit/file-sink.ts";
 import { createAuditLog } from "./audit/log.ts";
@@ -12,14 +11,12 @@ import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
 import { type AuthParts, addAuth } from "./endpoints/auth.ts";
 import { addDemo } from "./endpoints/demo.ts";
 import { addExplain } from "./endpoints/explain.ts";
-import { addAdmin, addHealth } from "./endpoints/health.ts";
+import { addHealth } from "./endpoints/health.ts";
 import { addJwks } from "./endpoints/jwks.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
-import { addPolicy, type PolicyParts } from "./endpoints/policy.ts";
+import type { PolicyParts } from "./endpoints/policy.ts";
 import { addPublish } from "./endpoints/publish.ts";
 import { addRequest } from "./endpoints/request.ts";
-import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
-import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { addSubscribe } from "./endpoints/subscribe.ts";
 import { addWhoami } from "./endpoints/whoami.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
@@ -32,7 +29,7 @@ import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
-import { followCertificate, listen, readCertificate } from "./listen.ts";
+import { startAdmin, startPublic } from "./listeners.ts";
 import type { Logger } from "./log.ts";
 import { meterAudit } from "./metered.ts";
 import { createMetrics } from "./metrics.ts";
@@ -385,72 +382,3 @@ function servedKeys(directory: PublicKeyDirectory, clock: Clock): Parameters<typ
 
 /** A seal's minute and the clocks' difference. */
 const SEAL_LIFE_SECONDS = 70;
-
-async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => void): Promise<string> {
-  const { config, log, running } = base;
-  const { tls } = config.listen;
-  const app = serverOf(base, "http", tls && readCertificate(tls));
-  // Everything hangs under the path of the public URL.
-  const prefix = new URL(config.publicUrl).pathname.replace(/\/$/, "");
-  await app.register(async (scope) => addEndpoints(scope), { prefix });
-  addResourceMetadata(
-    app,
-    config.publicUrl,
-    config.issuers.map(({ url }) => url),
-  );
-  running.add(() => closeWithin(app, config.limits.drainTimeoutMs));
-  const address = await listen(
-    app,
-    config.listen.path === undefined ? config.listen : { path: config.listen.path },
-  );
-  if (tls) {
-    running.add(
-      followCertificate(app, tls, (error) => {
-        if (error === undefined) log.info("the renewed certificate is served");
-        else log.error({ why: String(error) }, "the certificate cannot be renewed; the old one is served on");
-      }),
-    );
-  }
-  return address;
-}
-
-async function startAdmin(
-  base: Base,
-  at: { readonly host: string; readonly port: number },
-  policyParts: () => PolicyParts | undefined,
-): Promise<string> {
-  const app = serverOf(base, "admin");
-  addHealth(app);
-  addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => base.metrics.render() });
-  addPolicy(app, policyParts);
-  base.running.add(() => closeWithin(app, 0));
-  return listen(app, at);
-}
-
-function serverOf(
-  base: Base,
-  lane: EndpointServerOptions["lane"],
-  tls?: EndpointServerOptions["tls"],
-): FastifyInstance {
-  const { config, log, clock } = base;
-  return createEndpointServer({
-    publicUrl: config.publicUrl,
-    origins: new Set(config.origins),
-    lane,
-    limits: config.limits,
-    ...(tls && { tls }),
-    clock,
-    onFault: (error, requestId) =>
-      log.error({ requestId, error: error instanceof Error ? error.stack : String(error) }, "fault"),
-  });
-}
-
-/** Requests in flight may finish; after that their connections are cut, or a slow client would keep us for ever. */
-async function closeWithin(app: FastifyInstance, timeoutMs: number): Promise<void> {
-  const timer = setTimeout(() => app.server.closeAllConnections(), timeoutMs);
-  try {
-    await app.close();
-  } finally {
-    clearTimeout(timer);
-  }
-}

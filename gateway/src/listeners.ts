@@ -1,0 +1,82 @@
+import type { FastifyInstance } from "fastify";
+import { addAdmin, addHealth } from "./endpoints/health.ts";
+import { addPolicy, type PolicyParts } from "./endpoints/policy.ts";
+import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
+import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
+import { followCertificate, listen, readCertificate } from "./listen.ts";
+import type { Base } from "./open-state.ts";
+
+/**
+ * Starts the public listener, once everything behind it is there: all endpoints hang under the path of the public URL.
+ *
+ * @returns where it listens: `host:port`, or a path
+ * @throws GatewayError LISTEN_FAILED, CONFIG_INVALID (a certificate that does not fit its key)
+ */
+export async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => void): Promise<string> {
+  const { config, log, running } = base;
+  const { tls } = config.listen;
+  const app = serverOf(base, "http", tls && readCertificate(tls));
+  const prefix = new URL(config.publicUrl).pathname.replace(/\/$/, "");
+  await app.register(async (scope) => addEndpoints(scope), { prefix });
+  addResourceMetadata(
+    app,
+    config.publicUrl,
+    config.issuers.map(({ url }) => url),
+  );
+  running.add(() => closeWithin(app, config.limits.drainTimeoutMs));
+  const address = await listen(
+    app,
+    config.listen.path === undefined ? config.listen : { path: config.listen.path },
+  );
+  if (tls) {
+    running.add(
+      followCertificate(app, tls, (error) => {
+        if (error === undefined) log.info("the renewed certificate is served");
+        else log.error({ why: String(error) }, "the certificate cannot be renewed; the old one is served on");
+      }),
+    );
+  }
+  return address;
+}
+
+/** Starts the administration listener, before anything is waited for: whoever waits can ask it what for. */
+export async function startAdmin(
+  base: Base,
+  at: { readonly host: string; readonly port: number },
+  policyParts: () => PolicyParts | undefined,
+): Promise<string> {
+  const app = serverOf(base, "admin");
+  addHealth(app);
+  addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => base.metrics.render() });
+  addPolicy(app, policyParts);
+  base.running.add(() => closeWithin(app, 0));
+  return listen(app, at);
+}
+
+function serverOf(
+  base: Base,
+  lane: EndpointServerOptions["lane"],
+  tls?: EndpointServerOptions["tls"],
+): FastifyInstance {
+  const { config, log, clock } = base;
+  return createEndpointServer({
+    publicUrl: config.publicUrl,
+    origins: new Set(config.origins),
+    lane,
+    limits: config.limits,
+    ...(tls && { tls }),
+    clock,
+    onFault: (error, requestId) =>
+      log.error({ requestId, error: error instanceof Error ? error.stack : String(error) }, "fault"),
+  });
+}
+
+/** Requests in flight may finish; after that their connections are cut, or a slow client would keep us for ever. */
+async function closeWithin(app: FastifyInstance, timeoutMs: number): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), timeoutMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,4 +1,5 @@
 import type { AuditLog, AuditRecord, MessageFacts } from "./audit/record.ts";
+import { messageOf } from "./errors.ts";
 import type { Identity, Presented } from "./identity/identity.ts";
 import type { Action } from "./policy/action.ts";
 import { formatAction } from "./policy/action.ts";
@@ -161,8 +162,4 @@ function actionText({ action }: Ask): string {
 /** An action that could not be parsed is recorded as what was found, cut to a bounded length. */
 function describe(refusal: Refusal): string {
   return refusal.reason === "subject_invalid" ? `(invalid) ${refusal.subject.slice(0, 256)}` : "(invalid)";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

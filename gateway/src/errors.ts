@@ -24,3 +24,8 @@ export type GatewayErrorCode =
   | "NATS_UNFIT"
   /** No audit sink takes the record. */
   | "AUDIT_UNWRITABLE";
+
+/** What a caught value says of itself, for a record, a log or another error: never for a caller. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,4 +1,5 @@
 import type { Config } from "./config/config.ts";
+import { messageOf } from "./errors.ts";
 import { controlStreamsOf, fitnessPartsOf, instanceNameOf, loadKeys, natsServersOf } from "./from-config.ts";
 import { createIssuers, type Issuer } from "./identity/issuer.ts";
 import { openControl } from "./nats/control.ts";
@@ -112,7 +113,7 @@ async function attempt<T>(
     onExamined({ check, ok: true, found: found ?? String(value), remedy: "" });
     return value;
   } catch (error) {
-    onExamined({ check, ok: false, found: error instanceof Error ? error.message : String(error), remedy });
+    onExamined({ check, ok: false, found: messageOf(error), remedy });
     return undefined;
   }
 }

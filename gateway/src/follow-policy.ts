@@ -1,4 +1,4 @@
-import { GatewayError } from "./errors.ts";
+import { GatewayError, messageOf } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { judgeCandidate, readPolicyFiles } from "./policy/candidate.ts";
 import type { LivePolicy } from "./policy/live.ts";
@@ -74,7 +74,7 @@ export class PolicyFollower {
       this.#judged = found;
       this.#consider(files, pushed ? `the policy pushed by ${pushed.by}` : path);
     } catch (error) {
-      this.#refuse(error instanceof Error ? error.message : String(error));
+      this.#refuse(messageOf(error));
     }
   }
 

@@ -2,7 +2,7 @@ import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { createSecureContext, type Server } from "node:tls";
 import type { FastifyInstance } from "fastify";
-import { GatewayError } from "./errors.ts";
+import { GatewayError, messageOf } from "./errors.ts";
 
 export type ListenAt =
   | { readonly host: string; readonly port: number }
@@ -72,7 +72,7 @@ export function readCertificate({ cert, key }: Certificate): { readonly cert: st
     createSecureContext(pem);
   } catch (error) {
     // The library's own words tell which of the two is wrong, and quote neither.
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new GatewayError(
       "CONFIG_INVALID",
       `Cannot use \`listen: tls\`: certificate and key do not fit: ${why}`,

@@ -1,5 +1,6 @@
 import type { Config } from "./config/config.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
+import { messageOf } from "./errors.ts";
 import { controlStreamsOf, fitnessPartsOf } from "./from-config.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
@@ -84,7 +85,7 @@ async function keepSealKeys({ log, running, readiness }: Base, sealKeys: SealKey
       failure = undefined;
       return KEY_TURN_MS;
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
+      failure = messageOf(error);
       log.error({ why: failure }, "seal keys");
       return KEY_RETRY_MS;
     }

@@ -1,6 +1,7 @@
 import { type SealDraft, type SealedHeaders, type SealingKey, sealToken, sealTree } from "@countersign/seal";
 import type { Admission } from "./admit.ts";
 import type { AuditCompletion, AuditLog, MessageFacts } from "./audit/record.ts";
+import { messageOf } from "./errors.ts";
 import type { Connection, HeaderList, InboundMessage, Pool } from "./nats/connection.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 import type { Clock } from "./time.ts";
@@ -107,7 +108,7 @@ export function createPublish({
       if (message.traceparent !== undefined) headers.push(["traceparent", message.traceparent]);
       return allowed({ connection: connection.value, headers, ...(sealed.root && { root: sealed.root }) });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       return refused({ reason: "check_unavailable", check: "seal", why });
     }
   }

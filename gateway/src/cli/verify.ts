@@ -10,7 +10,7 @@ import {
 import { Command } from "commander";
 import { z } from "zod";
 import { parseCreds, type UserCreds } from "../credentials/creds.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import { observe } from "../nats/observe.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
@@ -68,10 +68,7 @@ function createVerifierOf({ issuer, audience, keys }: VerifyOptions): Verifier {
   try {
     return createVerifier({ issuer, audience, ...(keys !== undefined && { keys: fileKeySet(keys) }) });
   } catch (error) {
-    throw new GatewayError(
-      "CONFIG_INVALID",
-      `Cannot verify: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new GatewayError("CONFIG_INVALID", `Cannot verify: ${messageOf(error)}`);
   }
 }
 
@@ -191,9 +188,6 @@ async function read(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new GatewayError(
-      "CONFIG_INVALID",
-      `Cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new GatewayError("CONFIG_INVALID", `Cannot read ${path}: ${messageOf(error)}`);
   }
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { identityFacts } from "../admit.ts";
 import type { AuditLog, AuditRecord } from "../audit/record.ts";
+import { messageOf } from "../errors.ts";
 import { readCookie } from "../identity/cookie.ts";
 import type { Proof } from "../identity/identity.ts";
 import { sessionHashOf } from "../identity/session-proof.ts";
@@ -130,7 +131,7 @@ async function record<T>(
 function unwritable(error: unknown): Outcome<void> {
   const refusal: Refusal = {
     reason: "record_unwritable",
-    why: error instanceof Error ? error.message : String(error),
+    why: messageOf(error),
   };
   return { ok: false, refusal };
 }

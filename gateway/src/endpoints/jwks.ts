@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { messageOf } from "../errors.ts";
 import type { Clock, EpochSeconds } from "../time.ts";
 import { readSingles } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
@@ -64,7 +65,7 @@ async function read<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     throw new RefusalError({ reason: "check_unavailable", check: "public keys", why });
   }
 }

@@ -1,4 +1,5 @@
 import { userName } from "@countersign/seal";
+import { messageOf } from "../errors.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { sidOf } from "./id-token.ts";
@@ -60,7 +61,7 @@ export function createBackChannelLogout({
       await sessions.raiseNotBefore(key, Math.min(now, issuedAt));
     } catch (error) {
       seen.delete(id);
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       return refused({ reason: "check_unavailable", check: "sign-outs", why });
     }
     return allowed(undefined);

@@ -1,3 +1,4 @@
+import { messageOf } from "../errors.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { checkAmbient } from "./ambient.ts";
@@ -105,6 +106,6 @@ function revokedBy(
 }
 
 function unavailable(error: unknown): Outcome<never> {
-  const why = error instanceof Error ? error.message : String(error);
+  const why = messageOf(error);
   return refused({ reason: "check_unavailable", check: "sessions and sign-outs", why });
 }

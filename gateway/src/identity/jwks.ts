@@ -1,4 +1,5 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from "node:crypto";
+import { messageOf } from "../errors.ts";
 import type { EpochSeconds } from "../time.ts";
 import { type Algorithm, algorithmOf } from "./jws.ts";
 import { isJsonObject, type Json, type JsonObject, parseStrictJson } from "./strict-json.ts";
@@ -115,7 +116,7 @@ export function createKeySource(
       freshUntil = now + Math.min(Math.max(maxAgeSeconds, FRESH_SECONDS.min), FRESH_SECONDS.max);
       failure = undefined;
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
+      failure = messageOf(error);
     }
   }
 

@@ -10,6 +10,7 @@ import {
   PrivateKeyJwt,
   type ServerMetadata,
 } from "openid-client";
+import { messageOf } from "../errors.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { ClientOptions, Issuer } from "./issuer.ts";
 import type { JsonObject } from "./strict-json.ts";
@@ -116,8 +117,4 @@ function definedOf(headers: Readonly<Record<string, string | undefined>>): Recor
   return Object.fromEntries(
     Object.entries(headers).flatMap(([name, value]) => (value ? [[name, value]] : [])),
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,4 @@
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { isLoopbackHost } from "./addresses.ts";
@@ -270,6 +270,6 @@ function loginFailed(step: string, why: string): Outcome<never> {
 }
 
 function unavailable(error: unknown): Outcome<never> {
-  const why = error instanceof Error ? error.message : String(error);
+  const why = messageOf(error);
   return refused({ reason: "check_unavailable", check: "sessions", why });
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Sink } from "../audit/sink.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import type { Control } from "./control.ts";
 import { AUDIT_STREAM, AUDIT_SUBJECT_PREFIX } from "./control-streams.ts";
 
@@ -116,7 +116,7 @@ class AuditStream implements Sink {
         acknowledged.resolve();
         return;
       } catch (error) {
-        this.#failing = error instanceof Error ? error.message : String(error);
+        this.#failing = messageOf(error);
         await delay(RETRY_WAIT_MS, undefined, { ref: false });
       }
     }

@@ -4,7 +4,7 @@ import { type KV, Kvm } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { GatewayUser } from "../credentials/nats-keys.ts";
 import type { Nkey } from "../credentials/nkey.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import { BUCKETS, type ControlStreamOptions, controlStreams, ensureStream } from "./control-streams.ts";
 import { type Dial, unfitVersion } from "./dial.ts";
 
@@ -143,7 +143,7 @@ async function retrying<T>(end: AbortSignal, run: () => Promise<T>): Promise<T> 
         continue;
       }
       if (error instanceof GatewayError) throw error;
-      const why = error instanceof Error ? error.message : String(error);
+      const why = messageOf(error);
       throw new GatewayError("NATS_UNREACHABLE", `cannot use JetStream in the account CONTROL: ${why}`, {
         cause: error,
       });

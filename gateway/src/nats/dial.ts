@@ -1,6 +1,6 @@
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { connect, type NatsConnection, type NodeConnectionOptions } from "@nats-io/transport-node";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 
 /** Where NATS is and how to reach it. Checked when built. */
 export interface NatsServers {
@@ -162,7 +162,7 @@ async function reach(options: NodeConnectionOptions): Promise<NatsConnection> {
     return await connect(options);
   } catch (error) {
     if (error instanceof GatewayError) throw error;
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     const where = [options.servers ?? []].flat().join(", ");
     throw new GatewayError("NATS_UNREACHABLE", `cannot connect to NATS at ${where}: ${why}`, {
       cause: error,

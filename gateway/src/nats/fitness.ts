@@ -1,7 +1,7 @@
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { GatewayUser } from "../credentials/nats-keys.ts";
 import type { Nkey } from "../credentials/nkey.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import type { Clock } from "../time.ts";
 import type { Control } from "./control.ts";
 import { AUDIT_STREAM } from "./control-streams.ts";
@@ -51,7 +51,7 @@ export async function checkFitness(parts: FitnessParts): Promise<readonly Findin
       finding.catch((error: unknown) => ({
         check,
         ok: false,
-        found: `could not be checked: ${error instanceof Error ? error.message : String(error)}`,
+        found: `could not be checked: ${messageOf(error)}`,
         remedy: "See that nats-server is reachable and that the gateway's keys are the cluster's.",
       })),
     ),

@@ -7,6 +7,7 @@ import {
   type Subscription as NatsSubscription,
   errors as natsErrors,
 } from "@nats-io/transport-node";
+import { messageOf } from "../errors.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Confirmation, InboundMessage, OutboundMessage } from "./connection.ts";
@@ -108,7 +109,7 @@ export class Link implements SubscribingLink {
         ...(reply !== undefined && { reply }),
       });
     } catch (error) {
-      return unavailable(error instanceof Error ? error.message : String(error));
+      return unavailable(messageOf(error));
     }
     this.#bytesWritten += judged.value.length + message.payload.length;
     if (this.#unconfirmedBytes > UNCONFIRMED_BYTES_ASK && this.#pings.size === 0) void this.ping();

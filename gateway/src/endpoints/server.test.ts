@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { type TestContext, test } from "node:test";
+import type { FastifyInstance } from "fastify";
+import { listen } from "../listen.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 import { testServer } from "./testing/server.ts";
 
@@ -85,4 +89,44 @@ test("createEndpointServer() reads a body of any type as bytes, and parses none"
     });
     assert.equal(answer.body, Buffer.from('{"__proto__":').toString("hex"));
   }
+});
+
+/** A connection to a listener on which nothing may stand still for a tenth of a second. */
+async function connectTo(app: FastifyInstance, t: TestContext) {
+  assert.equal(app.server.timeout, 30_000);
+  app.server.timeout = 100;
+  const address = await listen(app, { host: "127.0.0.1", port: 0 });
+  t.after(() => {
+    app.server.closeAllConnections();
+    return app.close();
+  });
+  const socket = connect(Number(address.split(":")[1]), "127.0.0.1").on("error", () => {});
+  t.after(() => socket.destroy());
+  return socket;
+}
+
+test("createEndpointServer() cuts off who takes nothing of an answer", { timeout: 20_000 }, async (t) => {
+  const app = testServer();
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  app.get("/large", (request, reply) => {
+    request.raw.socket.once("close", () => resolve());
+    return reply.send(Buffer.alloc(64 * 1_048_576));
+  });
+  const socket = await connectTo(app, t);
+  socket.pause().write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
+  await closed;
+});
+
+test("createEndpointServer() leaves who waits for an answer alone, however long", async (t) => {
+  const app = testServer();
+  const ripe = Promise.withResolvers<void>();
+  app.server.on("timeout", () => ripe.resolve());
+  app.get("/late", async () => {
+    await ripe.promise;
+    return "here";
+  });
+  const socket = await connectTo(app, t);
+  socket.write("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+  const [answer] = await once(socket, "data", { signal: AbortSignal.timeout(10_000) });
+  assert.match(String(answer), /^HTTP\/1\.1 200 .*here$/s);
 });

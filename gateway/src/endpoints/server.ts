@@ -59,6 +59,9 @@ const TIMEOUTS_LOOKED_AT_MS = 1_000;
 /** How long a connection that is out of step may still take its answer. */
 const LINGER_MS = 1_000;
 
+/** How long a connection may take nothing of an answer before it is cut: a large one held open costs its memory. */
+const STALLED_MS = 30_000;
+
 /**
  * A listener with what every answer has: `X-Request-Id`, CORS by origins, errors as problem+json, bounded
  * heads, bodies and times, and a close that lets requests in flight finish.
@@ -104,7 +107,20 @@ function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOpt
   // Other expectations than 100-continue may be passed over (RFC 9110 §10.1.1); node:http's own 417 has no request id.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
   server.on("request", (request, response) => latestResponse.set(request.socket, response));
+  server.timeout = STALLED_MS;
+  server.on("timeout", (socket: Socket) => {
+    if (!isWaiting(socket)) socket.destroy();
+  });
   return server;
+}
+
+/**
+ * Whether a connection on which nothing moves waits for us: for a reply from NATS, the next event, or the rest of a
+ * body, which has a time of its own. One that leaves unread what we wrote, or asks for nothing, is not.
+ */
+function isWaiting(socket: Socket): boolean {
+  const response = latestResponse.get(socket);
+  return response !== undefined && !response.writableFinished && socket.writableLength === 0;
 }
 
 /** What a connection was asked for last, so that an answer to bytes that are no request is not taken for its answer. */

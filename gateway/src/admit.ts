@@ -6,7 +6,7 @@ import { formatAction } from "./policy/action.ts";
 import { decide } from "./policy/decide.ts";
 import type { Grant, GrantLine } from "./policy/grant.ts";
 import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
-import type { Clock, EpochSeconds } from "./time.ts";
+import { type Clock, type EpochSeconds, isoTimeOf } from "./time.ts";
 
 /** What one entrance read from one request, before anything is believed. */
 export interface Ask {
@@ -128,7 +128,7 @@ function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: strin
   const { identity, grant, outcome } = verdict;
   return {
     kind: "decision",
-    at: new Date(now * 1000).toISOString(),
+    at: isoTimeOf(now),
     instance,
     ...ask.facts,
     action: actionText(ask),

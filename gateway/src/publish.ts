@@ -4,7 +4,7 @@ import type { AuditCompletion, AuditLog, MessageFacts } from "./audit/record.ts"
 import { messageOf } from "./errors.ts";
 import type { Connection, HeaderList, InboundMessage, Pool } from "./nats/connection.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
-import type { Clock } from "./time.ts";
+import { type Clock, isoTimeOf } from "./time.ts";
 import { createTurn } from "./turn.ts";
 
 /** A message as the caller gave it, checked and digested. */
@@ -61,7 +61,8 @@ export function createPublish({
   readonly clock: Clock;
   readonly instance: string;
 }): Publish {
-  const intoTree = createTurn<Waiting>(sealTogether, { batchMax: TREE_LEAVES_MAX });
+  // Messages come here when the turn's record has been written, all of them at once.
+  const intoTree = createTurn<Waiting>(sealTogether, { batchMax: TREE_LEAVES_MAX, after: "wave" });
   const intoCompletion = createTurn<Done>(completeTogether, { batchMax: TXNS_PER_COMPLETION_MAX });
 
   /** One signature for all messages of a turn. A missing key or a failing signature refuses them all. */
@@ -171,7 +172,7 @@ export function createPublish({
   /** What fared alike in one turn is completed by one line. */
   function completeTogether(done: readonly Done[]): void {
     const alike = Map.groupBy(done, ({ outcome, why, root }) => `${outcome} ${why ?? ""} ${root ?? ""}`);
-    const at = new Date(clock() * 1000).toISOString();
+    const at = isoTimeOf(clock());
     for (const [first, ...rest] of alike.values()) {
       if (!first) continue;
       const { txn, ...how } = first;

@@ -6,7 +6,7 @@ import type { InboundMessage, Pool, Subscription } from "./nats/connection.ts";
 import { decide } from "./policy/decide.ts";
 import type { Grant } from "./policy/grant.ts";
 import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
-import type { Clock, EpochSeconds } from "./time.ts";
+import { type Clock, type EpochSeconds, isoTimeOf } from "./time.ts";
 
 /** Who sent a message, as its seal proves; `verified: false` carries why not, and no name to be taken for one. */
 export type Sender =
@@ -143,7 +143,7 @@ function complete(
   how: Pick<AuditCompletion, "outcome" | "why" | "messages">,
 ): void {
   const txns = [...new Set(admissions.map(({ admission }) => admission.facts.txn))];
-  audit.complete({ kind: "completion", at: new Date(clock() * 1000).toISOString(), instance, txns, ...how });
+  audit.complete({ kind: "completion", at: isoTimeOf(clock()), instance, txns, ...how });
 }
 
 /** One reader's stream, from its subscriptions to its last event. */

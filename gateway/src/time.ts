@@ -18,3 +18,8 @@ export function parseDurationMs(text: string): number | undefined {
   const unitMs = UNITS_MS[unit];
   return digits === undefined || unitMs === undefined ? undefined : Number(digits) * unitMs;
 }
+
+/** `2026-11-23T08:30:00.000Z`: how times stand in records, answers and messages (RFC 3339, in UTC, milliseconds). */
+export function isoTimeOf(at: EpochSeconds): string {
+  return new Date(at * 1000).toISOString();
+}

@@ -12,6 +12,7 @@ import { z } from "zod";
 import { parseCreds, type UserCreds } from "../credentials/creds.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import { observe } from "../nats/observe.ts";
+import { isoTimeOf } from "../time.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
 /** A payload of 64 MiB in base64, with its headers. */
@@ -143,7 +144,7 @@ function answerOf({ sender, subject, id, txn, claims }: VerifiedMessage): object
     sender: who,
     id,
     txn,
-    sealedAt: new Date(claims.iat * 1000).toISOString(),
+    sealedAt: isoTimeOf(claims.iat),
     scope: claims.scope,
     requestId: claims.rctx.rid,
   };
@@ -151,7 +152,7 @@ function answerOf({ sender, subject, id, txn, claims }: VerifiedMessage): object
 
 function sentence({ sender, subject, txn, claims }: VerifiedMessage): string {
   const actor = sender.actor === undefined ? "" : `, ${sender.actor} acting`;
-  return `verified  ${subject}  ${sender.user}${actor}  ${new Date(claims.iat * 1000).toISOString()}  txn ${txn}`;
+  return `verified  ${subject}  ${sender.user}${actor}  ${isoTimeOf(claims.iat)}  txn ${txn}`;
 }
 
 const MESSAGE = z.object({

@@ -6,7 +6,8 @@ import { readCookie } from "../identity/cookie.ts";
 import type { Proof } from "../identity/identity.ts";
 import { sessionHashOf } from "../identity/session-proof.ts";
 import type { SignIn } from "../identity/sign-in.ts";
-import { allowed, type Outcome, type Refusal } from "../refusal.ts";
+import { allowed, type Outcome, refused } from "../refusal.ts";
+import { isoTimeOf } from "../time.ts";
 import type { EndpointParts } from "./parts.ts";
 import { readSingles } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
@@ -116,7 +117,7 @@ async function record<T>(
 ): Promise<void> {
   const entry: AuditRecord = {
     kind: "decision",
-    at: new Date(clock() * 1000).toISOString(),
+    at: isoTimeOf(clock()),
     instance,
     ...facts,
     lane: "auth",
@@ -129,9 +130,5 @@ async function record<T>(
 }
 
 function unwritable(error: unknown): Outcome<void> {
-  const refusal: Refusal = {
-    reason: "record_unwritable",
-    why: messageOf(error),
-  };
-  return { ok: false, refusal };
+  return refused({ reason: "record_unwritable", why: messageOf(error) });
 }

@@ -6,7 +6,7 @@ import { type Change, diffPolicies } from "../policy/diff.ts";
 import type { Policy, PolicyFile } from "../policy/policy.ts";
 import type { PolicyStore } from "../policy/store.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
-import type { Clock } from "../time.ts";
+import { type Clock, isoTimeOf } from "../time.ts";
 import type { EndpointParts } from "./parts.ts";
 import { dress } from "./problem.ts";
 import { readSingles } from "./query.ts";
@@ -136,7 +136,7 @@ function recordChange(
   const widening = wider.length > 0 ? `wider: ${wider.join("; ")}` : "not wider";
   audit.complete({
     kind: "completion",
-    at: new Date(clock() * 1000).toISOString(),
+    at: isoTimeOf(clock()),
     instance,
     txns: [facts.txn],
     outcome: "received",

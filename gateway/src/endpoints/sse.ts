@@ -1,5 +1,6 @@
 import type { HeaderList } from "../nats/connection.ts";
 import type { EndCode, StreamEvent } from "../subscribe.ts";
+import { isoTimeOf } from "../time.ts";
 import { valuesByName } from "./headers.ts";
 
 /** Whether a client that is told this code should open a new stream, or first sign in, or stop. */
@@ -37,7 +38,7 @@ export function eventText({ message, sender, at }: StreamEvent): string {
       ? { verified, user: sender.user, issuer: sender.issuer, name: sender.name, actor: sender.actor }
       : { verified, code: sender.code },
     ...(verified && { id: sender.id, txn: sender.txn }),
-    time: new Date(at * 1000).toISOString(),
+    time: isoTimeOf(at),
   };
   return `data: ${JSON.stringify(body)}\n\n`;
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { Admission } from "../admit.ts";
+import { isoTimeOf } from "../time.ts";
 import type { EndpointParts } from "./parts.ts";
 import { orRefuse } from "./server.ts";
 
@@ -22,7 +23,7 @@ export function addWhoami(
       ...(identity.actor && { actor: identity.actor.user }),
       kind: identity.kind,
       roles: grant.roles,
-      expires: new Date(identity.expiresAt * 1000).toISOString(),
+      expires: isoTimeOf(identity.expiresAt),
       inboxPrefix: inboxPrefixOf(admission),
       policy: grant.policy,
     });

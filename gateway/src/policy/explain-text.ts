@@ -1,4 +1,5 @@
 import type { RuleRef } from "../refusal.ts";
+import { isoTimeOf } from "../time.ts";
 import type { Explanation, Missing } from "./explain.ts";
 import { clip } from "./line.ts";
 import { type Paint, plain } from "./paint.ts";
@@ -39,7 +40,7 @@ export function missingText(missing: Missing): string {
     case "attribute":
       return `the role asks for ${missing.name} ${clip(missing.expected)}; this identity has ${listText(missing.found)}`;
     case "until":
-      return `the role was given until ${new Date(missing.until * 1000).toISOString()}, which is past`;
+      return `the role was given until ${isoTimeOf(missing.until)}, which is past`;
     case "token":
       return missing.template === undefined
         ? `token ${missing.position} is "${clip(missing.found)}"; the line has "${missing.expected}"`

@@ -66,6 +66,7 @@ test("keys that nobody knows are asked for together and seldom: a flood of made-
   );
   const found = await Promise.all(made.map((token) => statusOf({ token })));
   assert.deepEqual(new Set(found), new Set([401]));
+  for (const token of made) assert.equal(await statusOf({ token }), 401);
   assert.equal(provider.requests.get("/jwks"), 2);
 });
 

@@ -199,8 +199,12 @@ test("a gateway that is told to end while NATS is away ends, whether it waits or
   const waiting = startCommand(["serve", "--config", stack.configFile]);
   await eventually("readyz to be red", wrongChecks);
   waiting.kill("SIGTERM");
+  const toldAt = performance.now();
   const { code, err } = await waiting.done;
-  assert.deepEqual([code, err], [0, ""]);
+  assert.equal(code, 0);
+  assert.doesNotMatch(err, /cannot connect/);
+  // By itself it would give up after thirty seconds.
+  assert(performance.now() - toldAt < 10_000);
 
   nats = await restartNats(stack);
   const serving = startCommand(["serve", "--config", stack.configFile]);

@@ -241,6 +241,25 @@ describe("a sink that takes nothing", {
     assert.match(full.log(), /audit record not written.*ENOSPC|ENOSPC.*audit record not written/);
   });
 
+  test("a sink that writes and cannot sync refuses what the policy wants durable, and takes the rest", async () => {
+    const instance = await configureInstance(stack, "unsynced");
+    const yaml = await readFile(instance.configFile, "utf8");
+    await writeFile(instance.configFile, yaml.replace(/^audit: .*$/m, "audit: [ { file: /dev/null } ]"));
+    const unsynced = await startGateway({ configFile: instance.configFile, publicUrl: instance.url });
+    const subscription = stack.admin.subscribe("payments.>");
+    await stack.admin.flush();
+    const publish = async (subject: string): Promise<number> => {
+      const url = `${unsynced.url}/v1/publish?subject=${subject}`;
+      return (await send(url, { method: "POST", token: stack.token("alice"), body: "x" })).status;
+    };
+    const found = [await publish("orders.eu.1.create"), await publish("payments.eu.1.authorize")];
+    await unsynced.stop();
+    assert.deepEqual(found, [202, 503]);
+    await stack.admin.flush();
+    assert.equal(subscription.getReceived(), 0);
+    subscription.unsubscribe();
+  });
+
   test("a folder where the file should be is told at the start, in words", async () => {
     const folder = join(stack.stateDir, "a-folder");
     await mkdir(folder);
@@ -252,7 +271,7 @@ describe("a sink that takes nothing", {
     );
     const { code, err } = await runCommand(["serve", "--config", broken]);
     assert.equal(code, 1);
-    assert.match(err, /^Cannot write the audit log to .*a-folder: EISDIR/);
+    assert.match(err, /^Cannot write the audit log to .*a-folder: EISDIR/m);
     assert.doesNotMatch(err, /a fault of its own|\n {4}at /);
   });
 });

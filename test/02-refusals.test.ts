@@ -128,14 +128,28 @@ describe("who cannot prove who they are", () => {
     });
   }
 
-  test("what cannot be a token at all, signature included, is 400", async () => {
+  // RFC 6750 §3.1: a malformed token is `invalid_token` and 401; `invalid_request` is for what is presented twice.
+  test("what cannot be a token at all, signature included, is 401 like every other that is not taken", async () => {
     const [, claims = ""] = stack.token("alice").split(".");
     const none = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString("base64url");
     for (const token of ["not-a-token", `${none}.${claims}.`, "a".repeat(9_000)]) {
       const answer = await stack.call(PUBLISH, { method: "POST", token });
-      await assertRefused(answer, { status: 400, code: "invalid_proof", reason: "proof_malformed" });
-      assert.equal(answer.headers["www-authenticate"], `Bearer error="invalid_request", ${metadata()}`);
+      await assertRefused(answer, { status: 401, code: "unauthenticated", reason: "proof_invalid" });
+      assert.equal(answer.headers["www-authenticate"], `Bearer error="invalid_token", ${metadata()}`);
+      told.add(JSON.stringify({ ...answer.json(), requestId: "" }));
+      assert.equal(told.size, 1);
     }
+  });
+
+  test("a token presented twice is 400", async () => {
+    const token = stack.token("alice");
+    const text = await stack.raw(
+      `POST ${PUBLISH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n` +
+        `Authorization: Bearer ${token}\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+    );
+    assert.match(text, /^HTTP\/1\.1 400 /);
+    assert.match(text, /"code":"invalid_proof"/);
+    assert.match(text, /www-authenticate: Bearer error="invalid_request"/i);
   });
 
   test("a token in the query is not taken", async () => {

@@ -9,9 +9,9 @@ export type Refusal = ProofRefusal | RequestRefusal | GrantRefusal | EffectRefus
 /** Who the caller is could not be established. */
 export type ProofRefusal =
   | { readonly reason: "proof_missing" }
-  /** Not even well-formed: two Authorization headers, a duplicate cookie, a token over the size limit. */
+  /** May be read in two ways: two Authorization headers, a duplicate cookie, a header that only we set. */
   | { readonly reason: "proof_malformed"; readonly why: string }
-  /** Well-formed and not to be believed: signature, algorithm, type, key, claims. */
+  /** Not to be believed: no token or session id at all, over the size limit; signature, algorithm, type, key, claims. */
   | { readonly reason: "proof_invalid"; readonly why: string }
   | { readonly reason: "proof_expired"; readonly expiredAt: EpochSeconds; readonly now: EpochSeconds }
   | { readonly reason: "proof_not_yet_valid"; readonly validFrom: EpochSeconds; readonly now: EpochSeconds }

@@ -135,7 +135,7 @@ test("verifyBearer() refuses a token without signature, and one that was changed
   const token = issuer.sign(good());
   const [head, body, tail] = token.split(".");
   const changed = Buffer.from(JSON.stringify(good({ sub: "root" }))).toString("base64url");
-  const shape: Refusal = { reason: "proof_malformed", why: "not a JWS in compact form" };
+  const shape: Refusal = { reason: "proof_invalid", why: "not a JWS in compact form" };
   assert.deepEqual(await verify(`${head}.${changed}.${tail}`), { ok: false, refusal: invalid("signature") });
   for (const broken of [
     `${head}.${body}.`,
@@ -158,7 +158,7 @@ test("verifyBearer() refuses a second spelling of the same signature", async () 
   const outcome = await verify(token.slice(0, -1) + alphabet[last + 1]);
   assert.deepEqual(outcome, {
     ok: false,
-    refusal: { reason: "proof_malformed", why: "not a JWS in compact form" },
+    refusal: { reason: "proof_invalid", why: "not a JWS in compact form" },
   });
 });
 
@@ -166,7 +166,7 @@ test("verifyBearer() looks at no token over 16 KB", async () => {
   const token = issuer.sign(good({ padding: "x".repeat(12_500) }));
   assert.deepEqual(await verify(token), {
     ok: false,
-    refusal: { reason: "proof_malformed", why: "a token over the size limit" },
+    refusal: { reason: "proof_invalid", why: "a token over the size limit" },
   });
 });
 

@@ -66,7 +66,7 @@ export function createVerifyBearer({
   return function verifyBearer(token, now) {
     // Not every way in is a header that was bounded already.
     if (token.length > TOKEN_BYTES_CEILING) {
-      return refused({ reason: "proof_malformed", why: "a token over the size limit" });
+      return refused({ reason: "proof_invalid", why: "a token over the size limit" });
     }
     const tokenHash = hash("sha256", token, "base64url");
     const known = remembered.get(tokenHash);

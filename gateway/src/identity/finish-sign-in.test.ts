@@ -311,7 +311,7 @@ test("finish() refuses an ID token that is not for this sign-in", async () => {
     ],
     [
       { claims: { padding: "x".repeat(65_536) } },
-      { reason: "proof_malformed", why: "a token over the size limit" },
+      { reason: "proof_invalid", why: "a token over the size limit" },
     ],
     [{ claims: { hasgroups: true } }, { reason: "groups_overage", issuer: "demo", claim: "groups" }],
     [{ claims: { groups: [7] } }, { reason: "proof_invalid", why: "claim groups is not text, or too long" }],

@@ -33,7 +33,7 @@ test("verifyIdToken() judges every claim itself", async () => {
     [{ exp: now }, { reason: "proof_expired", expiredAt: now, now }],
     [{ iat: now + 31 }, { reason: "proof_not_yet_valid", validFrom: now + 31, now }],
     [{ sub: "" }, { reason: "proof_invalid", why: "its user id is missing or cannot be a name" }],
-    [{ padding: "x".repeat(65_536) }, { reason: "proof_malformed", why: "a token over the size limit" }],
+    [{ padding: "x".repeat(65_536) }, { reason: "proof_invalid", why: "a token over the size limit" }],
   ] as const) {
     assert.deepEqual(await refusalOf(claims), refusal);
   }

@@ -34,7 +34,7 @@ export async function verifyIdToken(
   now: EpochSeconds,
 ): Promise<Outcome<SignedIn>> {
   if (token.length > ID_TOKEN_MAX)
-    return refused({ reason: "proof_malformed", why: "a token over the size limit" });
+    return refused({ reason: "proof_invalid", why: "a token over the size limit" });
   const jws = parseJws(token);
   if (!jws.ok) return jws;
   if (jws.value.typ !== "jwt")

@@ -29,7 +29,7 @@ export interface Jws {
  * would be safe too, but only an attack or a token meant for somebody else carries them.
  *
  * @param token  its length already bounded
- * @returns `proof_malformed` when it is no JWS, `proof_invalid` for header or claims we do not accept
+ * @returns `proof_invalid` when it is no JWS, or its header or claims are none we accept
  * @source  RFC 7515 §4.1, §5.2; RFC 8725 §3.1, §3.10
  */
 export function parseJws(token: string): Outcome<Jws> {
@@ -39,7 +39,7 @@ export function parseJws(token: string): Outcome<Jws> {
   const claimBytes = decodeBase64url(body);
   const signature = decodeBase64url(tail);
   if (!parts || !headerBytes || !claimBytes || !signature) {
-    return refused({ reason: "proof_malformed", why: "not a JWS in compact form" });
+    return invalid("not a JWS in compact form");
   }
   const header = parseStrictJson(textOf(headerBytes));
   const claims = parseStrictJson(textOf(claimBytes));

@@ -23,9 +23,9 @@ export interface RequestHead {
  * Reads from a request's headers everything that bears on who sent it, believing none of it. Whatever could be
  * read in two ways is refused: another server on the way may have read it the other way.
  *
- * @returns `proof_malformed` for duplicates of what may stand once, names with `_`, headers that only we set,
- *   other schemes than Bearer, a token or cookie outside its grammar
- * @source  RFC 6750 §2.1; RFC 9110 §5.3 (duplicates); IIS turns `-` into `_` (`HTTP_X_USER`), where names collide
+ * @returns `proof_malformed` for duplicates of what may stand once, names with `_`, headers that only we set;
+ *   `proof_invalid` for other schemes than Bearer, a token or cookie outside its grammar
+ * @source  RFC 6750 §2.1, §3.1 (a malformed token is an invalid one); RFC 9110 §5.3 (duplicates); IIS turns `-` into `_` (`HTTP_X_USER`), where names collide
  */
 export function parsePresented(head: RequestHead): Outcome<Presented> {
   const raw = head.rawHeaders;
@@ -39,8 +39,8 @@ export function parsePresented(head: RequestHead): Outcome<Presented> {
     if (field === undefined) continue;
     const value = raw[i + 1] ?? "";
     if (field === "cookie") {
-      const why = readCookies(value, head.cookieName, proofs);
-      if (why !== undefined) return malformed(why);
+      const refusal = readCookies(value, head.cookieName, proofs);
+      if (refusal) return refusal;
       continue;
     }
     if (field === "ours") return malformed("a header that only the gateway or its edge may set");
@@ -48,9 +48,8 @@ export function parsePresented(head: RequestHead): Outcome<Presented> {
     seen[field] = value;
     if (field !== "authorization") continue;
     const token = bearerOf(value);
-    if (token === undefined) return malformed("an Authorization header that is not Bearer and a token");
-    if (token.length > (head.tokenBytesMax ?? TOKEN_BYTES_MAX))
-      return malformed("a token over the size limit");
+    if (token === undefined) return invalid("an Authorization header that is not Bearer and a token");
+    if (token.length > (head.tokenBytesMax ?? TOKEN_BYTES_MAX)) return invalid("a token over the size limit");
     proofs.push({ kind: "bearer", token });
   }
   return allowed({
@@ -123,24 +122,31 @@ function bearerOf(value: string): string | undefined {
  * @returns why it is refused: there twice (a sibling host or a plain-HTTP page may have planted one of them),
  *   under a twin of its name in another case, or not in the form of a session id
  */
-function readCookies(header: string, cookieName: string, proofs: Proof[]): string | undefined {
+function readCookies(header: string, cookieName: string, proofs: Proof[]): Refused | undefined {
   for (const pair of header.split(";")) {
     const equals = pair.indexOf("=");
     if (equals < 0) continue;
     const name = pair.slice(0, equals).trim();
     if (name.length !== cookieName.length) continue;
     if (name !== cookieName) {
-      if (name.toLowerCase() === cookieName.toLowerCase()) return "a twin of the session cookie's name";
+      if (name.toLowerCase() === cookieName.toLowerCase())
+        return malformed("a twin of the session cookie's name");
       continue;
     }
-    if (proofs.some((proof) => proof.kind === "session")) return "more than one session cookie";
+    if (proofs.some((proof) => proof.kind === "session")) return malformed("more than one session cookie");
     const id = pair.slice(equals + 1).trim();
-    if (!isSessionId(id)) return "a session cookie that is not a session id";
+    if (!isSessionId(id)) return invalid("a session cookie that is not a session id");
     proofs.push({ kind: "session", id });
   }
   return undefined;
 }
 
-function malformed(why: string): Outcome<never> {
+type Refused = ReturnType<typeof refused>;
+
+function malformed(why: string): Refused {
   return refused({ reason: "proof_malformed", why });
+}
+
+function invalid(why: string): Refused {
+  return refused({ reason: "proof_invalid", why });
 }

@@ -164,7 +164,7 @@ const REFUSALS: Readonly<
         throw new Error("too large");
       },
     },
-    refusal: { reason: "check_unavailable", check: "identity", why: "too large" },
+    refusal: { reason: "check_unavailable", check: "grant", why: "too large" },
   },
 };
 for (const [what, { ask, bench: parts, refusal }] of Object.entries(REFUSALS)) {
@@ -179,6 +179,19 @@ for (const [what, { ask, bench: parts, refusal }] of Object.entries(REFUSALS)) {
     );
   });
 }
+
+test("admit() records whose grant it is that cannot be compiled", async () => {
+  const { admit, records } = bench({
+    grantOf: () => {
+      throw new Error("too large");
+    },
+  });
+  await admit(askFor("orders.1"));
+  assert.deepEqual(
+    records.map(({ user, outcome }) => [user, outcome]),
+    [["test-ada", "refused"]],
+  );
+});
 
 test("admit() refuses what cannot be recorded: there is no effect without a record", async () => {
   const { admit } = bench({ write: () => Promise.reject(new Error("disk full")) });

@@ -75,7 +75,12 @@ export function createAdmit({
   readonly instance: string;
 }): Admit {
   function judge(ask: Ask, identity: Identity, now: EpochSeconds): Verdict {
-    const grant = grantOf(identity, now);
+    let grant: Grant;
+    try {
+      grant = grantOf(identity, now);
+    } catch (error) {
+      return { identity, outcome: unavailable("grant", error) };
+    }
     const outcome = "question" in ask.action ? allowed(undefined) : judgeAction(ask, ask.action, grant);
     // A refused action takes nothing from the rate, so that a mistyped subject does not use up the right ones.
     const rate = outcome.ok && ask.message ? withinRate(identity, grant, now) : allowed(undefined);
@@ -91,9 +96,7 @@ export function createAdmit({
       const identity = answer instanceof Promise ? await answer : answer;
       verdict = identity.ok ? judge(ask, identity.value, now) : { outcome: identity };
     } catch (error) {
-      verdict = {
-        outcome: refused({ reason: "check_unavailable", check: "identity", why: messageOf(error) }),
-      };
+      verdict = { outcome: unavailable("identity", error) };
     }
     try {
       const durable = ask.message !== undefined && isDurable(ask.message.subject);
@@ -113,6 +116,10 @@ interface Verdict {
   readonly identity?: Identity;
   readonly grant?: Grant;
   readonly outcome: Outcome<GrantLine | undefined>;
+}
+
+function unavailable(check: string, error: unknown): ReturnType<typeof refused> {
+  return refused({ reason: "check_unavailable", check, why: messageOf(error) });
 }
 
 function judgeAction(ask: Ask, action: Outcome<Action>, grant: Grant): Outcome<GrantLine> {

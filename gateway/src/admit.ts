@@ -1,8 +1,8 @@
 import type { AuditLog, AuditRecord, MessageFacts } from "./audit/record.ts";
 import { messageOf } from "./errors.ts";
+import type { Identify } from "./identity/identify.ts";
 import type { Identity, Presented } from "./identity/identity.ts";
-import type { Action } from "./policy/action.ts";
-import { formatAction } from "./policy/action.ts";
+import { type Action, formatAction } from "./policy/action.ts";
 import { decide } from "./policy/decide.ts";
 import type { Grant, GrantLine } from "./policy/grant.ts";
 import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
@@ -61,10 +61,7 @@ export function createAdmit({
   clock,
   instance,
 }: {
-  readonly identify: (
-    presented: Presented,
-    now: EpochSeconds,
-  ) => Outcome<Identity> | Promise<Outcome<Identity>>;
+  readonly identify: Identify;
   /** Cached per identity and policy version; throws when the grant is too large to compile. */
   readonly grantOf: (identity: Identity, now: EpochSeconds) => Grant;
   readonly withinRate: (identity: Identity, grant: Grant, now: EpochSeconds) => Outcome<void>;

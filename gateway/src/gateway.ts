@@ -1,34 +1,26 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type Admission, createAdmit } from "./admit.ts";
+import { createAdmit } from "./admit.ts";
 import { createFileSink } from "./audit/file-sink.ts";
 import { createAuditLog } from "./audit/log.ts";
 import type { AuditLog } from "./audit/record.ts";
 import type { Sink } from "./audit/sink.ts";
 import { createStdoutSink } from "./audit/stdout-sink.ts";
+import type { Base } from "./base.ts";
 import type { Config } from "./config/config.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
 import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
-import { type AuthParts, addAuth } from "./endpoints/auth.ts";
-import { addDemo } from "./endpoints/demo.ts";
-import { addExplain } from "./endpoints/explain.ts";
-import { addHealth } from "./endpoints/health.ts";
-import { addJwks } from "./endpoints/jwks.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
 import type { PolicyParts } from "./endpoints/policy.ts";
-import { addPublish } from "./endpoints/publish.ts";
-import { addRequest } from "./endpoints/request.ts";
-import { addSubscribe } from "./endpoints/subscribe.ts";
-import { addWhoami } from "./endpoints/whoami.ts";
+import { addEntrances } from "./entrances.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
 import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./from-config.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
-import { cookieNameOf, loginCookieNameOf } from "./identity/cookie.ts";
+import { cookieNameOf } from "./identity/cookie.ts";
 import { createIdentify } from "./identity/identify.ts";
 import type { Identity } from "./identity/identity.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
-import type { PublicKeyDirectory } from "./keys/directory.ts";
 import { startAdmin, startPublic } from "./listeners.ts";
 import type { Logger } from "./log.ts";
 import { meterAudit } from "./metered.ts";
@@ -41,9 +33,8 @@ import { createIdentityDial } from "./nats/identity-dial.ts";
 import { createPolicyKv } from "./nats/policy-kv.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
-import { type Base, type Nats, openState, type State } from "./open-state.ts";
+import { type Nats, openState, type State } from "./open-state.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
-import { explain } from "./policy/explain.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
 import { permissionsOf } from "./policy/permissions.ts";
 import { createPublish } from "./publish.ts";
@@ -144,19 +135,9 @@ async function compose(base: Base): Promise<Gateway> {
     follow: () => follower.look(),
   };
   const parts: EndpointParts = { admit, effects, streams, clock, presentedOf };
-  const inboxPrefix = ({ identity, grant }: Admission) =>
-    inboxPrefixOf(keys.clusterSecret.subkey("inbox"), identity, grant);
-  const address = await startPublic(base, (app) => {
-    addPublish(app, parts);
-    addRequest(app, parts);
-    addSubscribe(app, parts);
-    addWhoami(app, parts, inboxPrefix);
-    addExplain(app, parts, (identity, action, now) => explain(policy.current, identity, action, now));
-    addJwks(app, servedKeys(state.directory, clock), clock);
-    addHealth(app);
-    if (signIn) addAuth(app, { ...parts, signIn, audit, instance, ...placesOf(config) });
-    if (config.demo !== undefined) addDemo(app, config.demo);
-  });
+  const address = await startPublic(base, (app) =>
+    addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, instance }),
+  );
   // Ended first, so that readers are told before the listener waits for them.
   running.add(() => streams.close());
   log.info({ address, adminAddress, instance, policy: policy.current.version }, "ready");
@@ -228,14 +209,6 @@ function signInOf(
     idleSeconds: config.session.idleSeconds,
     absoluteSeconds: config.session.absoluteSeconds,
   });
-}
-
-function placesOf({ publicUrl }: Config): Pick<AuthParts, "loginCookieName" | "home"> {
-  const { pathname } = new URL(publicUrl);
-  return {
-    loginCookieName: loginCookieNameOf(publicUrl),
-    home: pathname.endsWith("/") ? pathname : `${pathname}/`,
-  };
 }
 
 function addGauges({ metrics }: Base, { streams, pool }: Carried): void {
@@ -371,14 +344,3 @@ function presentedBy(config: Config): EndpointParts["presentedOf"] {
   return ({ method, raw: { rawHeaders } }) =>
     parsePresented({ method, rawHeaders, cookieName, tokenBytesMax });
 }
-
-/** Keys that still seal, or that seals on their way may name: those past that are asked for by `kid`. */
-function servedKeys(directory: PublicKeyDirectory, clock: Clock): Parameters<typeof addJwks>[1] {
-  return {
-    current: async () => (await directory.all()).filter(({ exp }) => exp + SEAL_LIFE_SECONDS > clock()),
-    get: (kid) => directory.get(kid),
-  };
-}
-
-/** A seal's minute and the clocks' difference. */
-const SEAL_LIFE_SECONDS = 70;

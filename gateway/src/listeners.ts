@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
+import type { Base } from "./base.ts";
 import { addAdmin, addHealth } from "./endpoints/health.ts";
 import { addPolicy, type PolicyParts } from "./endpoints/policy.ts";
 import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
-import type { Base } from "./open-state.ts";
 
 /**
  * Starts the public listener, once everything behind it is there: all endpoints hang under the path of the public URL.

@@ -1,30 +1,14 @@
-import type { Config } from "./config/config.ts";
+import type { Base } from "./base.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
 import { messageOf } from "./errors.ts";
 import { controlStreamsOf, fitnessPartsOf } from "./from-config.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
-import type { Logger } from "./log.ts";
-import type { Metrics } from "./metrics.ts";
 import { type Control, openControl } from "./nats/control.ts";
 import type { Dial } from "./nats/dial.ts";
 import { checkFitness, type Finding, type FitnessParts } from "./nats/fitness.ts";
 import { createKeyKv } from "./nats/key-kv.ts";
 import { openSessionKv, type SessionKv } from "./nats/session-kv.ts";
-import type { ReadinessList, Running } from "./running.ts";
-import type { Clock } from "./time.ts";
-
-/** What every part of the composition needs. */
-export interface Base {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly clock: Clock;
-  readonly running: Running;
-  readonly readiness: ReadinessList;
-  readonly metrics: Metrics;
-  /** Ends the wait for a NATS that does not come. */
-  readonly giveUp?: AbortSignal;
-}
 
 export interface State {
   readonly control: Control;

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { type Msg, type MsgHdrs, headers as natsHeaders } from "@nats-io/transport-node";
-import { type EventReader, type JsonObject, startTestStack, type TestStack } from "./support.ts";
+import { type EventReader, type JsonObject, queryOf, startTestStack, type TestStack } from "./support.ts";
 
 const POLICY = `
 version: 1
@@ -86,11 +86,34 @@ test("several subjects come on one stream, and nothing else", async () => {
   reader.leave();
 });
 
-test("one subject that is not granted refuses the whole stream", async () => {
+test("one subject that is not granted refuses the whole stream, and the record says that none of it began", async () => {
   const answer = await stack.call("/v1/subscribe?subject=lab.a&subject=orders.a", {
     token: stack.token("alice"),
   });
   assert.deepEqual([answer.status, answer.json().code], [403, "not_allowed"]);
+  const [first, second, completion] = await stack.auditOf(answer.headers["x-request-id"], 3);
+  assert.deepEqual([first?.action, first?.outcome], ["subscribe lab.a", "allowed"]);
+  assert.deepEqual([second?.action, second?.outcome], ["subscribe orders.a", "refused"]);
+  assert.deepEqual(
+    [completion?.kind, completion?.outcome, completion?.why],
+    ["completion", "failed", "not_granted"],
+  );
+});
+
+test("subjects that share messages are refused on one stream, where each would come twice", async () => {
+  for (const [one, other] of [
+    ["lab.>", "lab.a"],
+    ["lab.a.*", "lab.*.b"],
+    ["lab.*", "lab.>"],
+  ] as const) {
+    const answer = await stack.call(`/v1/subscribe?${queryOf(["else.x", one, other])}`, {
+      token: stack.token("alice"),
+    });
+    assert.deepEqual([answer.status, answer.json().code], [400, "invalid_request"]);
+    assert.match(String(answer.json().detail), /share subjects/);
+    const [record] = await stack.auditOf(answer.headers["x-request-id"], 1);
+    assert.deepEqual([record?.outcome, record?.user], ["refused", "demo-alice"]);
+  }
 });
 
 test("bytes that are no text, and text that is not UTF-8, come as base64", async () => {

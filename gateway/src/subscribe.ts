@@ -45,6 +45,8 @@ export interface Subscribe {
    * @returns a function that ends it, or `connections_exceeded`, `nats_unavailable`, `shutting_down`, …
    */
   open(admissions: readonly SubscribeAdmission[], sink: StreamSink): Promise<Outcome<() => void>>;
+  /** Completes the records of subjects that were allowed, when another one of the same stream was not. */
+  neverBegan(admissions: readonly SubscribeAdmission[], refusal: Refusal): void;
   /**
    * Another policy is in force: streams with a subject that is no longer granted end with `policy`, all others go
    * on and notice nothing.
@@ -101,6 +103,9 @@ export function createSubscribe(parts: StreamParts): Subscribe {
       if (started.ok) return allowed(() => stream.end("closed"));
       // What has ended meanwhile has completed its record itself.
       return stream.letGo() ? neverBegan(parts, admissions, started.refusal) : started;
+    },
+    neverBegan(admissions, refusal) {
+      if (admissions.length > 0) neverBegan(parts, admissions, refusal);
     },
     regrant(grantOf) {
       for (const stream of open) stream.regrant(grantOf);

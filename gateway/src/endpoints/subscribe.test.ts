@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
-import type { Admission } from "../admit.ts";
+import type { Admission, Ask } from "../admit.ts";
 import { listen } from "../listen.ts";
 import { allowed, refused } from "../refusal.ts";
 import type { StreamEvent, StreamSink, Subscribe, SubscribeAdmission } from "../subscribe.ts";
@@ -20,7 +20,7 @@ interface Opened {
 /** A listener whose streams the test itself feeds and ends. */
 async function serve(t: TestContext, before: (sink: StreamSink) => boolean = () => true) {
   const opened: Opened[] = [];
-  const streams: Pick<Subscribe, "open"> = {
+  const streams: Pick<Subscribe, "open" | "neverBegan"> = {
     async open(admissions: readonly SubscribeAdmission[], sink) {
       if (!before(sink)) return refused({ reason: "shutting_down" });
       const stream = { sink, subjects: admissions.map(({ subject }) => subject), stopped: 0 };
@@ -29,10 +29,11 @@ async function serve(t: TestContext, before: (sink: StreamSink) => boolean = () 
         stream.stopped += 1;
       });
     },
+    neverBegan: () => {},
   };
   const parts = {
     streams,
-    admit: async () => allowed({} as Admission),
+    admit: async ({ action }: Ask) => ("ok" in action && !action.ok ? action : allowed({} as Admission)),
     presentedOf: () => refused({ reason: "proof_missing" }),
   } as unknown as EndpointParts;
   const app = testServer();
@@ -129,6 +130,23 @@ test("addSubscribe() cuts off a reader that takes neither its events nor their e
   t.mock.timers.tick(1);
   while (stream.stopped === 0) await new Promise((turn) => setImmediate(turn));
   socket.destroy();
+});
+
+test("addSubscribe() tells two subjects that overlap from two that only look alike", async (t) => {
+  const { opened, port } = await serve(t);
+  const long = `lab.${"a".repeat(200)}`;
+  const answer = await open(port, `subject=${long}.*&subject=${long}.b`);
+  assert.equal(answer.statusCode, 400);
+  const { detail } = JSON.parse(await textOf(answer));
+  assert.match(
+    detail,
+    /^query parameter subject: "lab\.a+\.\.\." and "lab\.a+\.\.\." share subjects, .* two streams$/,
+  );
+  (await open(port, "subject=lab.*.a&subject=lab.*.b&subject=lab.*")).destroy();
+  assert.deepEqual(
+    opened.map(({ subjects }) => subjects),
+    [["lab.*.a", "lab.*.b", "lab.*"]],
+  );
 });
 
 test("addSubscribe() asks for each subject once, and for no more than 16", async (t) => {

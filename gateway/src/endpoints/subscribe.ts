@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { allowed, type Outcome, refused } from "../refusal.ts";
+import { overlaps } from "../policy/pattern.ts";
+import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { EndCode, StreamEvent, StreamSink, SubscribeAdmission } from "../subscribe.ts";
 import type { EndpointParts } from "./parts.ts";
 import { readQuery } from "./query.ts";
@@ -33,8 +34,7 @@ export function addSubscribe(app: FastifyInstance, parts: EndpointParts): void {
   const { streams } = parts;
 
   app.get("/v1/subscribe", async (request, reply) => {
-    const admissions: SubscribeAdmission[] = [];
-    for (const subject of readSubjects(request)) admissions.push(await admitOne(parts, request, subject));
+    const admissions = orRefuse(await admitAll(parts, request));
     const sink = new ResponseSink(reply);
     // Nothing has been sent yet, so a refusal is still an ordinary answer.
     const stop = orRefuse(await streams.open(admissions, sink));
@@ -43,16 +43,24 @@ export function addSubscribe(app: FastifyInstance, parts: EndpointParts): void {
   });
 }
 
-/** One decision, and one record, per subject; an ill-formed one is a decision too. */
-async function admitOne(
-  { admit, presentedOf }: EndpointParts,
+/** One decision, and one record, per subject, up to the first that is refused; an ill-formed one is a decision too. */
+async function admitAll(
+  { admit, presentedOf, streams }: EndpointParts,
   request: FastifyRequest,
-  subject: Outcome<string>,
-): Promise<SubscribeAdmission> {
-  const action = subject.ok ? allowed({ verb: "subscribe" as const, subject: subject.value }) : subject;
+): Promise<Outcome<readonly SubscribeAdmission[]>> {
+  const presented = presentedOf(request);
   const facts = { ...request.facts, lane: "sse" };
-  const admission = orRefuse(await admit({ presented: presentedOf(request), action, facts }));
-  return { admission, subject: orRefuse(subject) };
+  const admissions: SubscribeAdmission[] = [];
+  for (const subject of readSubjects(request)) {
+    const action = subject.ok ? allowed({ verb: "subscribe" as const, subject: subject.value }) : subject;
+    const admission = await admit({ presented, action, facts });
+    if (!admission.ok) {
+      streams.neverBegan(admissions, admission.refusal);
+      return admission;
+    }
+    admissions.push({ admission: admission.value, subject: orRefuse(subject) });
+  }
+  return allowed(admissions);
 }
 
 function readSubjects(request: FastifyRequest): readonly Outcome<string>[] {
@@ -64,8 +72,28 @@ function readSubjects(request: FastifyRequest): readonly Outcome<string>[] {
     const why = `at most ${SUBJECTS_MAX} on one stream, found ${subjects.length}`;
     return [refused({ reason: "request_invalid", what: "query parameter subject", why })];
   }
-  return subjects.map((subject) => parseSubject(subject, { wildcards: true }));
+  const parsed = subjects.map((subject) => parseSubject(subject, { wildcards: true }));
+  const overlap = parsed.every(({ ok }) => ok) ? findOverlap(subjects) : undefined;
+  return overlap ? [refused(overlap)] : parsed;
 }
+
+/** nats-server delivers a message once for each subscription it matches: the reader would see it twice. */
+function findOverlap(subjects: readonly string[]): Refusal | undefined {
+  for (const [at, subject] of subjects.entries()) {
+    const other = subjects.slice(0, at).find((earlier) => overlaps(earlier, subject));
+    if (other === undefined) continue;
+    const why = `"${shown(other)}" and "${shown(subject)}" share subjects, whose messages would come twice; use one of them, or two streams`;
+    return { reason: "request_invalid", what: "query parameter subject", why };
+  }
+  return undefined;
+}
+
+/** Both names and the remedy fit into one detail. */
+function shown(subject: string): string {
+  return subject.length <= SHOWN_MAX ? subject : `${subject.slice(0, SHOWN_MAX)}...`;
+}
+
+const SHOWN_MAX = 64;
 
 /** Writes events to one response, and bounds what a slow reader may leave unread. */
 class ResponseSink implements StreamSink {

@@ -61,7 +61,8 @@ export function createPublish({
   readonly clock: Clock;
   readonly instance: string;
 }): Publish {
-  const intoTree = createTurn<Waiting>(sealTogether, { batchMax: TREE_LEAVES_MAX });
+  // Messages come here when the turn's record has been written, all of them at once.
+  const intoTree = createTurn<Waiting>(sealTogether, { batchMax: TREE_LEAVES_MAX, after: "wave" });
   const intoCompletion = createTurn<Done>(completeTogether, { batchMax: TXNS_PER_COMPLETION_MAX });
 
   /** One signature for all messages of a turn. A missing key or a failing signature refuses them all. */

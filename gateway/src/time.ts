@@ -19,7 +19,15 @@ export function parseDurationMs(text: string): number | undefined {
   return digits === undefined || unitMs === undefined ? undefined : Number(digits) * unitMs;
 }
 
+/** The last second that was written, with everything before its milliseconds: most times of one moment share it. */
+let lastSecond = { at: Number.NaN, text: "" };
+
 /** `2026-11-23T08:30:00.000Z`: how times stand in records, answers and messages (RFC 3339, in UTC, milliseconds). */
 export function isoTimeOf(at: EpochSeconds): string {
-  return new Date(at * 1000).toISOString();
+  const ms = Math.floor(at * 1000);
+  const second = Math.floor(ms / 1000);
+  if (second !== lastSecond.at) {
+    lastSecond = { at: second, text: new Date(second * 1000).toISOString().slice(0, -4) };
+  }
+  return `${lastSecond.text}${String(ms - second * 1000).padStart(3, "0")}Z`;
 }

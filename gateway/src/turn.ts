@@ -4,11 +4,16 @@
  * the batch grows with the load.
  *
  * @param batchMax  hands over early at this many, so that no turn grows without bound
+ * @param after     `turn`: once the sockets that are ready have been read. `wave`: once the promises that are
+ *                  fulfilled have been followed, for items that one event has set going together, as the end of
+ *                  the turn before: waiting for another turn's end would only add to their way
  */
 export function createTurn<Item>(
   handOver: (items: readonly Item[]) => void,
-  { batchMax }: { readonly batchMax: number },
+  { batchMax, after = "turn" }: { readonly batchMax: number; readonly after?: "turn" | "wave" },
 ): (item: Item) => void {
+  // Node runs its ticks when no microtask is left.
+  const schedule = after === "turn" ? setImmediate : process.nextTick;
   let items: Item[] = [];
 
   function end(): void {
@@ -18,7 +23,7 @@ export function createTurn<Item>(
   }
 
   return function add(item) {
-    if (items.push(item) === 1) setImmediate(end);
+    if (items.push(item) === 1) schedule(end);
     if (items.length >= batchMax) end();
   };
 }

@@ -295,6 +295,23 @@ describe("what is too much", () => {
     assert.deepEqual(record.refusal, { reason: "payload_too_large", bytes: 17, bytesMax: 16 });
   });
 
+  test("a body beyond what the listener takes is 413, recorded with whose it is, and said only to who may know", async () => {
+    const bytesMax = 4 * 1_048_576;
+    const bytes = bytesMax + 1;
+    // Only announced: the answer comes before a byte of it.
+    const headers = { "content-length": bytes };
+    for (const path of [PUBLISH, "/v1/request?subject=lab.eu.a"]) {
+      const answer = await stack.call(path, { method: "POST", token: stack.token("alice"), headers });
+      const expected = { status: 413, code: "payload_too_large", reason: "payload_too_large" };
+      const record = await assertRefused(answer, expected);
+      assert.deepEqual([record.user, record.action], ["demo-alice", "(invalid)"]);
+      assert.deepEqual(record.refusal, { reason: "payload_too_large", bytes, bytesMax });
+    }
+    const answer = await stack.call(PUBLISH, { method: "POST", headers });
+    assert.equal(answer.headers.connection, "close");
+    await assertRefused(answer, { status: 401, code: "unauthenticated", reason: "proof_missing" });
+  });
+
   test("a payload that fits the grant, and with its seal no longer the server, is 413 and breaks no connection", async () => {
     const answer = await publish("subject=lab.eu.large", { body: Buffer.alloc(1_048_576) });
     assert.deepEqual([answer.status, answer.json().code], [413, "payload_too_large"]);

@@ -116,7 +116,7 @@ const HOSTILE: Readonly<Record<string, { readonly sent: string; readonly statuse
   },
   "another scheme than Bearer": {
     sent: head(PUBLISH, "Host: a", "Connection: close", "Authorization: Basic YTpi", "Content-Length: 0"),
-    statuses: [400],
+    statuses: [401],
   },
   "a header name with an underscore": {
     sent: head(PUBLISH, ...AUTHORITY, "X_Forwarded_User: root", "Content-Length: 0"),

@@ -10,6 +10,7 @@ import { addDemo } from "./endpoints/demo.ts";
 import { addExplain } from "./endpoints/explain.ts";
 import { addHealth } from "./endpoints/health.ts";
 import { addJwks } from "./endpoints/jwks.ts";
+import { recordOversized } from "./endpoints/oversized.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
 import { addPublish } from "./endpoints/publish.ts";
 import { addRequest } from "./endpoints/request.ts";
@@ -40,8 +41,11 @@ export function addEntrances(
 ): void {
   const inboxPrefix = ({ identity, grant }: Admission) =>
     inboxPrefixOf(keys.clusterSecret.subkey("inbox"), identity, grant);
-  addPublish(app, parts);
-  addRequest(app, parts);
+  app.register(async (messages) => {
+    recordOversized(messages, parts);
+    addPublish(messages, parts);
+    addRequest(messages, parts);
+  });
   addSubscribe(app, parts);
   addWhoami(app, parts, inboxPrefix);
   addExplain(app, parts, (identity, action, now) => explain(policy.current, identity, action, now));

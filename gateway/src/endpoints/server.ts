@@ -200,22 +200,26 @@ function answerProblem(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
-  { publicUrl, limits, onFault }: EndpointServerOptions,
+  { publicUrl, onFault }: EndpointServerOptions,
 ): FastifyReply {
   const { requestId } = request.facts;
-  const refusal = refusalOf(error, request, limits);
+  const refusal = refusalOf(error, request);
   if (!refusal) onFault(error, requestId);
   const problem = problemOf(refusal ?? { reason: "internal_error" }, { publicUrl, requestId });
   return reply.code(problem.status).headers(problem.headers).send(problem.body);
 }
 
-/** @returns undefined for a fault of ours */
-function refusalOf(error: unknown, request: FastifyRequest, limits: ServerLimits): Refusal | undefined {
+/** @returns why a request was refused that an error ended; undefined for a fault of ours */
+export function refusalOf(error: unknown, request: FastifyRequest): Refusal | undefined {
   if (error instanceof RefusalError) return error.refusal;
   const { code, statusCode } = error as { code?: string; statusCode?: number };
   if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
-    const bytes = Number(request.headers["content-length"] ?? limits.bodyBytesMax + 1);
-    return { reason: "payload_too_large", bytes, bytesMax: limits.bodyBytesMax };
+    const bytesMax = request.routeOptions.bodyLimit;
+    return {
+      reason: "payload_too_large",
+      bytes: Number(request.headers["content-length"] ?? bytesMax + 1),
+      bytesMax,
+    };
   }
   if (statusCode !== undefined && statusCode < 500) {
     return { reason: "request_invalid", what: "request", why: code ?? "malformed" };

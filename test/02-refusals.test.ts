@@ -72,6 +72,13 @@ test("that a never line stands in the policy cannot be told from the answer", as
   assert.deepEqual(told, toldOfNothing);
 });
 
+test("the type of an answer that refuses leads to what it means", async () => {
+  const { type } = (await stack.call(PUBLISH, { method: "POST" })).json();
+  const answer = await stack.call(new URL(String(type)).pathname);
+  assert.equal(answer.status, 200);
+  assert.match(answer.text, /^unauthenticated: Authentication is needed\./);
+});
+
 test("a refused message does not arrive", async () => {
   const seen: string[] = [];
   stack.admin.subscribe("orders.>", { callback: (_error, message) => void seen.push(message.subject) });

@@ -12,6 +12,7 @@ import { addHealth } from "./endpoints/health.ts";
 import { addJwks } from "./endpoints/jwks.ts";
 import { recordOversized } from "./endpoints/oversized.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
+import { addProblemPages } from "./endpoints/problem-pages.ts";
 import { addPublish } from "./endpoints/publish.ts";
 import { addRequest } from "./endpoints/request.ts";
 import { addSubscribe } from "./endpoints/subscribe.ts";
@@ -51,6 +52,7 @@ export function addEntrances(
   addExplain(app, parts, (identity, action, now) => explain(policy.current, identity, action, now));
   addJwks(app, servedKeys(directory, clock), clock);
   addHealth(app);
+  addProblemPages(app);
   if (signIn) addAuth(app, { ...parts, signIn, audit, instance, ...placesOf(config) });
   if (config.demo !== undefined) addDemo(app, config.demo);
 }

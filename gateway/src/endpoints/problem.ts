@@ -20,9 +20,9 @@ export interface ProblemBody {
   readonly requestId: string;
 }
 
-export type ProblemCode = keyof typeof TITLES;
+export type ProblemCode = keyof typeof PROBLEM_TITLES;
 
-const TITLES = {
+export const PROBLEM_TITLES = {
   invalid_proof: "The proof of identity is not well-formed",
   invalid_login: "The sign-in did not complete",
   invalid_request: "The request is not well-formed",
@@ -89,7 +89,7 @@ export function dress(face: Face, where: Where): Problem {
     headers,
     body: {
       type: `${where.publicUrl}/problems/${face.code}`,
-      title: TITLES[face.code],
+      title: PROBLEM_TITLES[face.code],
       status: face.status,
       code: face.code,
       ...(face.detail === undefined ? {} : { detail: cut(face.detail) }),

@@ -213,6 +213,8 @@ class Stream {
         subject,
         ...(queue !== undefined && { queue }),
         onMessage: (message) => this.#take(message),
+        // Ended rather than continued with a gap that nobody sees: the reader opens anew, and knows to catch up.
+        onGap: () => this.end("unavailable"),
         onEnd: (why) => this.end(why === "revoked" ? "logout" : "unavailable"),
       });
       if (!subscription.ok) return subscription;

@@ -39,9 +39,11 @@ export class CarriedSubscription {
 
   /** Takes its messages from this link alone: the first one, or one that replaces a lost one. */
   attach(link: SubscribingLink): void {
+    const gap = this.#live !== undefined;
     this.#forgetHandover();
     this.#live = link;
     this.#leaveLive = this.#subscribeOn(link);
+    if (gap) this.#guarded(() => this.#options.onGap?.());
   }
 
   /** Handover, 1: subscribes on the new link beside the old. */

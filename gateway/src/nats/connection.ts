@@ -44,6 +44,8 @@ export interface SubscribeOptions {
   readonly queue?: string;
   /** Called once per message, in order, without loss or duplicate across renewals. Must not throw. */
   readonly onMessage: (message: InboundMessage) => void;
+  /** Called when the connection was lost and is back: what was published meanwhile is missing. */
+  readonly onGap?: () => void;
   /** Called once when it ends other than by `end()`. */
   readonly onEnd: (why: "refused" | "closed" | "revoked") => void;
 }

@@ -1,10 +1,10 @@
 import type { Base } from "./base.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
-import { messageOf } from "./errors.ts";
+import { GatewayError, messageOf } from "./errors.ts";
 import { controlStreamsOf, fitnessPartsOf } from "./from-config.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
-import { type Control, openControl } from "./nats/control.ts";
+import { type Control, openControl, START_TIMEOUT_MS } from "./nats/control.ts";
 import type { Dial } from "./nats/dial.ts";
 import { checkFitness, type Finding, type FitnessParts } from "./nats/fitness.ts";
 import { createKeyKv } from "./nats/key-kv.ts";
@@ -44,7 +44,7 @@ export async function openState(base: Base, { dial, keys, instance }: Nats): Pro
     instance,
     ...controlStreamsOf(config),
     ...(giveUp && { giveUp }),
-  });
+  }).catch(sayHowLong);
   running.add(() => control?.close());
   sessions = await openSessionKv({ control, clock, instance });
   running.add(() => sessions?.stop());
@@ -53,6 +53,14 @@ export async function openState(base: Base, { dial, keys, instance }: Nats): Pro
   await keepSealKeys(base, sealKeys);
   await keepLooking(base, fitnessPartsOf(config, { dial, control, keys, clock }));
   return { control, sessions, directory, sealKeys };
+}
+
+/** It ends rather than wait for ever: whatever runs services starts it again, and shows that it keeps ending. */
+function sayHowLong(error: unknown): never {
+  if (!(error instanceof GatewayError) || error.code !== "NATS_UNREACHABLE") throw error;
+  const waited = `Waited ${START_TIMEOUT_MS / 1000} seconds for NATS, in vain`;
+  const remedy = "`countersign doctor` says what to mend";
+  throw new GatewayError(error.code, `${waited}: ${error.message}. ${remedy}.`, { cause: error });
 }
 
 const REMEDY_NATS =

@@ -24,6 +24,7 @@ export function serveCommand(io: CommandIo): Command {
       `
 A changed policy is taken up within two seconds, or at once on SIGHUP; one that does not parse or fails its own
 tests never replaces one that works. Ends on Ctrl-C or SIGTERM: requests in flight finish, streams are told to reconnect elsewhere.
+While NATS does not answer it waits for half a minute, then ends with 1: have a service manager start it again.
 Its own log goes to standard error as JSON lines; the audit log goes where \`audit:\` says.
 
 Example:

@@ -36,7 +36,7 @@ export interface OpenControl extends ControlStreamOptions {
   readonly giveUp?: AbortSignal;
 }
 
-const START_TIMEOUT_MS = 30_000;
+export const START_TIMEOUT_MS = 30_000;
 const RETRY_WAIT_MS = 250;
 /** A request to JetStream in doubt is not made to wait longer. */
 const REQUEST_TIMEOUT_MS = 3_000;

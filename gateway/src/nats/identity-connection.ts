@@ -92,6 +92,8 @@ export class IdentityConnection implements Connection {
   }
 
   publish(message: OutboundMessage): Outcome<void> {
+    // Its last link may live on until what was published before has left.
+    if (this.#over) return refused({ reason: "nats_unavailable", why: "not connected" });
     if (!this.#keptBack) return this.#link.publish(message);
     // Judged now, since the caller has its answer; the next link has the limits of the same grant.
     const judged = this.#link.judge(message);
@@ -109,6 +111,7 @@ export class IdentityConnection implements Connection {
   }
 
   async request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>> {
+    if (this.#over) return refused({ reason: "nats_unavailable", why: "not connected" });
     if (this.#keptBack) await this.#published();
     return this.#link.request(message, timeoutMs);
   }

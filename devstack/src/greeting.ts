@@ -6,7 +6,7 @@ export const EXPLAIN = "npx countersign policy explain --as bob publish orders.e
 
 /** What `npm start` prints when everything runs: where it is, and five things to paste or open. */
 export function greetingOf(
-  { gatewayUrl, identityProvider, nats, configFile, policyFile, auditFile }: Stack,
+  { gatewayUrl, adminUrl = "none", identityProvider, nats, configFile, policyFile, auditFile }: Stack,
   { windows, cwd }: { readonly windows: boolean; readonly cwd: string },
 ): string {
   const publish = `${gatewayUrl}/v1/publish?subject=orders.eu.1.create`;
@@ -20,9 +20,10 @@ Countersign runs. Ctrl-C stops all of it.
   gateway            ${gatewayUrl}
   identity provider  ${identityProvider.issuer}   alice and bob, order clerks; carol, an auditor
   NATS               ${nats.url}   stream ORDERS on orders.>
+  administration     ${adminUrl}   /readyz, /metrics; countersign policy push
   policy             ${relative(cwd, policyFile)}
   configuration      ${relative(cwd, configFile)}
-  audit              ${relative(cwd, auditFile)}
+  audit              ${relative(cwd, auditFile)}, and the stream AUDIT of the account CONTROL
 
 Five things to try, in a browser and in a second terminal${windows ? " (PowerShell)" : ""}:
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -18,8 +18,17 @@ interface Ran {
 }
 
 function run(script: string, ...args: readonly string[]): Promise<Ran> {
+  return runWith({}, script, ...args);
+}
+
+function runWith(
+  env: Readonly<Record<string, string>>,
+  script: string,
+  ...args: readonly string[]
+): Promise<Ran> {
+  const options = { cwd: ROOT, env: { ...process.env, ...env } };
   return new Promise((resolve) => {
-    execFile(process.execPath, [here(script), ...args], { cwd: ROOT }, (error, out, err) => {
+    execFile(process.execPath, [here(script), ...args], options, (error, out, err) => {
       resolve({ code: error === null ? 0 : Number(error.code ?? -1), out: out + err });
     });
   });
@@ -41,9 +50,14 @@ describe("npm start", () => {
 
   before(async () => {
     stateDir = await mkdtemp(join(tmpdir(), "countersign-start-"));
-    ports = [await findFreePort(), await findFreePort(), await findFreePort()];
-    const [gateway, idp, nats] = ports.map(String);
-    const options = [`--gateway-port=${gateway}`, `--idp-port=${idp}`, `--nats-port=${nats}`];
+    ports = [await findFreePort(), await findFreePort(), await findFreePort(), await findFreePort()];
+    const [gateway, idp, nats, admin] = ports.map(String);
+    const options = [
+      `--gateway-port=${gateway}`,
+      `--idp-port=${idp}`,
+      `--nats-port=${nats}`,
+      `--admin-port=${admin}`,
+    ];
     main = spawn(process.execPath, [here("main.ts"), ...options, "--state", stateDir], { cwd: ROOT });
     for (const stream of [main.stdout, main.stderr]) {
       stream?.setEncoding("utf8").on("data", (text: string) => {
@@ -67,6 +81,7 @@ describe("npm start", () => {
       /npm run -s try -- bob/,
       /npx countersign policy explain --as bob/,
       /npm run -s try -- tamper/,
+      new RegExp(`administration +http://127\\.0\\.0\\.1:${ports[3]} `),
     ]) {
       assert.match(out, pattern);
     }
@@ -109,19 +124,39 @@ describe("npm start", () => {
     assert.deepEqual({ user, roles }, { user: "demo-carol", roles: ["auditor"] });
   });
 
+  test("the administration listener says that all is ready, and takes a policy from carol alone", async () => {
+    const admin = `http://127.0.0.1:${ports[3]}`;
+    const readiness = await fetch(`${admin}/readyz`);
+    assert.equal(readiness.status, 200, await readiness.text());
+    const push = ["policy", "push", "--policy", "devstack/policy.yaml", "--to", admin];
+    for (const [who, code] of [
+      ["alice", 1],
+      ["carol", 0],
+    ] as const) {
+      const { out: token } = await run("token.ts", who, "--state", stateDir);
+      const pushed = await runWith({ COUNTERSIGN_TOKEN: token.trim() }, "../../gateway/src/main.ts", ...push);
+      assert.equal(pushed.code, code, pushed.out);
+    }
+  });
+
   test("npm start names a busy port, who holds it, and the option that takes another", async () => {
-    const { code, out: said } = await run("main.ts", `--gateway-port=${ports[0]}`, "--state", stateDir);
+    const busy = [`--gateway-port=${ports[0]}`, `--admin-port=${ports[3]}`];
+    const { code, out: said } = await run("main.ts", ...busy, "--state", stateDir);
     assert.equal(code, 1);
-    assert.match(
-      said,
-      new RegExp(`The gateway's port ${ports[0]} is taken by .*npm start -- --gateway-port`),
-    );
+    for (const [what, option, port] of [
+      ["The gateway's", "--gateway-port", ports[0]],
+      ["The administration listener's", "--admin-port", ports[3]],
+    ]) {
+      assert.match(said, new RegExp(`${what} port ${port} is taken by .*npm start -- ${option}`));
+    }
   });
 
   test("Ctrl-C ends all of it and leaves no process", { skip: process.platform === "win32" }, async () => {
     main.kill("SIGINT");
     const [code] = await once(main, "close");
     assert.equal(code, 0, out);
-    assert.deepEqual(await Promise.all(ports.map(isPortFree)), [true, true, true]);
+    assert.deepEqual(await Promise.all(ports.map(isPortFree)), [true, true, true, true]);
+    assert.deepEqual((await run("token.ts", "alice", "--state", stateDir)).code, 1);
+    assert.equal((await readdir(stateDir)).includes("running.json"), false);
   });
 });

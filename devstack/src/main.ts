@@ -6,7 +6,7 @@ import { DevstackError, reportAndExit } from "./devstack-error.ts";
 import { greetingOf } from "./greeting.ts";
 import { findNatsServer } from "./nats-server.ts";
 import { findPortHolder, isPortFree } from "./ports.ts";
-import { STATE_DIR, writeRunning } from "./running.ts";
+import { removeRunning, STATE_DIR, writeRunning } from "./running.ts";
 import { type Stack, startStack, TRUST_DOMAIN } from "./stack.ts";
 import { runSubscriber } from "./subscriber.ts";
 
@@ -14,12 +14,14 @@ const HELP = `npm start -- [options]: Countersign with all it needs, on 127.0.0.
 
   --gateway-port <port>   default 8480
   --idp-port <port>       identity provider, default 8481
+  --admin-port <port>     the gateway's administration listener, default 8482
   --nats-port <port>      default 4480
   --state <folder>        keys, streams, logs; default .state`;
 
 interface Ports {
   readonly gateway: number;
   readonly identityProvider: number;
+  readonly admin: number;
   readonly nats: number;
 }
 
@@ -56,12 +58,13 @@ async function main(): Promise<void> {
     progress,
     apart: true,
     gateway: "source",
+    auditStream: true,
   });
   try {
     await serve(stack, stateDir);
   } finally {
     progress("\nStopping …");
-    await stack.stop();
+    await removeRunning(stateDir).finally(stack.stop);
   }
 }
 
@@ -101,6 +104,7 @@ function readOptions(): { readonly ports: Ports; readonly stateDir: string } {
     ports: {
       gateway: portOf("gateway-port", values["gateway-port"]),
       identityProvider: portOf("idp-port", values["idp-port"]),
+      admin: portOf("admin-port", values["admin-port"]),
       nats: portOf("nats-port", values["nats-port"]),
     },
     stateDir: state === undefined || isAbsolute(state) ? (state ?? STATE_DIR) : resolve(state),
@@ -113,6 +117,7 @@ function parse() {
       options: {
         "gateway-port": { type: "string", default: "8480" },
         "idp-port": { type: "string", default: "8481" },
+        "admin-port": { type: "string", default: "8482" },
         "nats-port": { type: "string", default: "4480" },
         state: { type: "string" },
         help: { type: "boolean" },
@@ -130,10 +135,11 @@ function portOf(option: string, text: string): number {
 }
 
 /** A busy port is named with who holds it and the option that takes another. */
-async function checkPorts({ gateway, identityProvider, nats }: Ports): Promise<void> {
+async function checkPorts({ gateway, identityProvider, admin, nats }: Ports): Promise<void> {
   const wanted = [
     { what: "The gateway's", port: gateway, option: "--gateway-port" },
     { what: "The identity provider's", port: identityProvider, option: "--idp-port" },
+    { what: "The administration listener's", port: admin, option: "--admin-port" },
     { what: "NATS's", port: nats, option: "--nats-port" },
   ];
   const busy: string[] = [];

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -6,6 +6,8 @@ import { DevstackError } from "./devstack-error.ts";
 
 /** Where `npm start` keeps everything unless told otherwise. */
 export const STATE_DIR: string = fileURLToPath(new URL("../../.state", import.meta.url));
+
+const fileOf = (stateDir: string): string => join(stateDir, "running.json");
 
 /** What the scripts beside `npm start` need to know of it. */
 export interface Running {
@@ -17,13 +19,18 @@ export interface Running {
 }
 
 export async function writeRunning(stateDir: string, running: Running): Promise<void> {
-  await writeFile(join(stateDir, "running.json"), `${JSON.stringify(running, null, 2)}\n`, { mode: 0o600 });
+  await writeFile(fileOf(stateDir), `${JSON.stringify(running, null, 2)}\n`, { mode: 0o600 });
 }
 
-/** @throws DevstackError when nothing was ever started there */
+/** What has ended has nothing to be asked, and leaves no secret of its own behind. */
+export async function removeRunning(stateDir: string): Promise<void> {
+  await rm(fileOf(stateDir), { force: true });
+}
+
+/** @throws DevstackError when nothing runs there */
 export async function readRunning(stateDir: string): Promise<Running> {
   try {
-    return JSON.parse(await readFile(join(stateDir, "running.json"), "utf8")) as Running;
+    return JSON.parse(await readFile(fileOf(stateDir), "utf8")) as Running;
   } catch (cause) {
     throw new DevstackError(`No devstack in ${stateDir}: run \`npm start\` first, in another terminal.`, {
       cause,

@@ -23,6 +23,8 @@ export interface StackOptions {
   /** Ports of 127.0.0.1. Default: free ones. */
   readonly ports?: {
     readonly gateway?: number;
+    /** Absent: the gateway has no administration listener. */
+    readonly admin?: number;
     readonly identityProvider?: number;
     readonly nats?: number;
   };
@@ -30,6 +32,8 @@ export interface StackOptions {
   readonly gateway?: "source" | false | { readonly bundle: string };
   /** Default: `devstack/policy.yaml`. */
   readonly policyFile?: string;
+  /** Writes the audit log to the stream AUDIT too, not only to a file. Default false. */
+  readonly auditStream?: boolean;
   /** Changes the text of the gateway's configuration before it is written. */
   readonly configure?: (yaml: string) => string;
   /** Life of an access token of the identity provider, seconds. Default 600. */
@@ -45,6 +49,8 @@ export interface StackOptions {
 /** Everything the demo consists of, running. */
 export interface Stack {
   readonly gatewayUrl: string;
+  /** Its administration listener, when it has one. */
+  readonly adminUrl?: string;
   readonly nats: NatsServer;
   readonly identityProvider: IdentityProvider;
   /** The administrator's connection to the account CORE: trusted, passes no gateway. */
@@ -130,6 +136,7 @@ async function start(
 
   return {
     gatewayUrl,
+    ...(ports.admin !== undefined && { adminUrl: `http://127.0.0.1:${ports.admin}` }),
     nats,
     identityProvider,
     admin,
@@ -203,7 +210,13 @@ function gatewayOptions(
 }
 
 async function writeConfig(
-  { stateDir, policyFile = POLICY_FILE, configure = (yaml) => yaml }: StackOptions,
+  {
+    stateDir,
+    policyFile = POLICY_FILE,
+    ports,
+    auditStream = false,
+    configure = (yaml) => yaml,
+  }: StackOptions,
   parts: {
     readonly gatewayUrl: string;
     readonly gatewayPort: number;
@@ -215,7 +228,8 @@ async function writeConfig(
   const secretFile = join(stateDir, "gateway-client.secret");
   await writeFile(secretFile, parts.identityProvider.gatewayClient.secret, { mode: 0o600 });
   const configFile = join(stateDir, "countersign.yaml");
-  await writeFile(configFile, configure(configText(parts, { secretFile, stateDir, policyFile })));
+  const text = configText(parts, { secretFile, stateDir, policyFile, auditStream, adminPort: ports?.admin });
+  await writeFile(configFile, configure(text));
   return configFile;
 }
 
@@ -233,7 +247,13 @@ function configText(
     readonly identityProvider: IdentityProvider;
     readonly auditFile: string;
   },
-  files: { readonly secretFile: string; readonly stateDir: string; readonly policyFile: string },
+  more: {
+    readonly secretFile: string;
+    readonly stateDir: string;
+    readonly policyFile: string;
+    readonly auditStream: boolean;
+    readonly adminPort: number | undefined;
+  },
 ): string {
   // JSON strings are YAML strings, whatever a path contains.
   const quote = JSON.stringify;
@@ -246,13 +266,13 @@ issuers:
     url: ${identityProvider.issuer}
     audience: countersign
     attributes: { groups: groups, region: region }
-    client: { id: ${identityProvider.gatewayClient.id}, secret: { file: ${quote(files.secretFile)} } }
+    client: { id: ${identityProvider.gatewayClient.id}, secret: { file: ${quote(more.secretFile)} } }
 nats:
   servers: [ '${nats.url}' ]
-  keys: ${quote(join(files.stateDir, "nats"))}
-policy: ${quote(files.policyFile)}
-audit: [ { file: ${quote(auditFile)} } ]
-state: ${quote(join(files.stateDir, "gateway"))}
+  keys: ${quote(join(more.stateDir, "nats"))}
+policy: ${quote(more.policyFile)}
+audit: [ { file: ${quote(auditFile)} }${more.auditStream ? ", { stream: AUDIT }" : ""} ]
+state: ${quote(join(more.stateDir, "gateway"))}
 demo: ${quote(DEMO_PAGE)}
-`;
+${more.adminPort === undefined ? "" : `admin: { address: '127.0.0.1:${more.adminPort}' }\n`}`;
 }

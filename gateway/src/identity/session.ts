@@ -37,6 +37,14 @@ export interface SessionStore {
   lockRefresh(hash: string, seconds: number): Promise<boolean>;
   unlockRefresh(hash: string): Promise<void>;
   /**
+   * Remembers, on all instances, that something was used: for at least `seconds`, rounded up.
+   *
+   * @param key  base64url SHA-256, apart from those of sessions
+   */
+  remember(key: string, seconds: number): Promise<void>;
+  /** Asks the store itself, never memory: what another instance has just used is known here. */
+  isRemembered(key: string): Promise<boolean>;
+  /**
    * Refuses every proof of this user (or session) made at or before `at`, on all instances, from the moment
    * the promise fulfils.
    */

@@ -122,6 +122,17 @@ test("a session is gone when it ends, in the bucket and in memory", async () => 
   });
 });
 
+test("what was used on one instance is known on another at once, until its time is over", async () => {
+  await withTwo(async (here, there) => {
+    const { hash } = lasting();
+    await here.remember(hash, 1);
+    assert.equal(await there.isRemembered(hash), true);
+    await until(async () => !(await there.isRemembered(hash)), 5_000);
+    await assert.rejects(here.remember("another.key", 1), /SHA-256/);
+    await assert.rejects(here.isRemembered("*"), /SHA-256/);
+  });
+});
+
 test("a value that is no session is none, and a damaged not-before refuses everybody", async () => {
   await withTwo(async (here) => {
     const { hash } = lasting();
@@ -143,6 +154,7 @@ test("notBefore() throws while nats-server is away, and knows what happened when
     await until(() => !here.current, 2_000);
     assert.throws(() => here.notBefore({ user: "demo-eve" }), /out of date/);
     await assert.rejects(here.raiseNotBefore({ user: "demo-eve" }, 6));
+    await assert.rejects(here.isRemembered(lasting().hash));
     await cluster.restart();
     await until(() => here.current, 20_000);
     assert.equal(here.notBefore({ user: "demo-eve" }), 5);

@@ -159,6 +159,19 @@ class KvSessions implements SessionKv {
     await writeKey(this.#control, { bucket: "locks", key: hash, replaces });
   }
 
+  async remember(key: string, seconds: number): Promise<void> {
+    await writeKey(this.#control, {
+      bucket: "locks",
+      key: usedKeyOf(key),
+      value: this.#instance,
+      ttlSeconds: Math.ceil(seconds),
+    });
+  }
+
+  async isRemembered(key: string): Promise<boolean> {
+    return (await readKey(this.#control, "locks", usedKeyOf(key))).value !== undefined;
+  }
+
   #write(session: Session, replaces: number): Promise<number | undefined> {
     const ttlSeconds = Math.ceil(session.endsAt - this.#clock());
     if (!(ttlSeconds > 0)) return Promise.reject(new Error("the session has ended"));
@@ -193,4 +206,10 @@ class KvSessions implements SessionKv {
     // A read that began before the gap may have missed a change in it.
     for (const reading of this.#reading.values()) reading.newest = Number.POSITIVE_INFINITY;
   }
+}
+
+/** A refresh lock is its session's hash alone. */
+function usedKeyOf(key: string): string {
+  if (!HASH.test(key)) throw new Error("what is remembered is a SHA-256 in base64url");
+  return `used.${key}`;
 }

@@ -8,6 +8,7 @@ export function createMemorySessions(): SessionStore & {
 } {
   const sessions = new Map<string, Session>();
   const locks = new Set<string>();
+  const remembered = new Set<string>();
   const notBefores = new Map<string, EpochSeconds>();
   const listeners = new Set<(key: NotBeforeKey, at: EpochSeconds) => void>();
   const store = {
@@ -40,6 +41,14 @@ export function createMemorySessions(): SessionStore & {
     async unlockRefresh(hash: string) {
       check();
       locks.delete(hash);
+    },
+    async remember(key: string) {
+      check();
+      remembered.add(key);
+    },
+    async isRemembered(key: string) {
+      check();
+      return remembered.has(key);
     },
     async raiseNotBefore(key: NotBeforeKey, at: EpochSeconds) {
       check();

@@ -87,6 +87,19 @@ export function sessionStoreSuite(name: string, makeStore: () => SuiteStore | Pr
     assert.equal(await store.lockRefresh(key, 30), true);
   });
 
+  check("remembers what was used, again and again, apart from refresh locks", async (store) => {
+    const { hash: key } = testSession();
+    assert.equal(await store.isRemembered(key), false);
+    await store.remember(key, 30);
+    assert.equal(await store.isRemembered(key), true);
+    await store.remember(key, 30);
+    assert.equal(await store.isRemembered(key), true);
+    assert.equal(await store.isRemembered(testSession().hash), false);
+    assert.equal(await store.lockRefresh(key, 30), true);
+    await store.unlockRefresh(key);
+    assert.equal(await store.isRemembered(key), true);
+  });
+
   check("remembers a not-before of a user and of a session apart, and never lowers it", async (store) => {
     const { hash: key } = testSession();
     assert.equal(store.notBefore({ session: key }), undefined);

@@ -1,6 +1,6 @@
 /** Signing out reaches every instance: by the user here, by the provider for a session, and for a user altogether. */
 import assert from "node:assert/strict";
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { createBrowser } from "@countersign/devstack/browser.ts";
 import type { GatewayProcess } from "@countersign/devstack/gateway-process.ts";
@@ -19,6 +19,8 @@ const LOGOUT = { event: "end", data: { code: "logout", reconnect: false } };
 
 let stack: TestStack;
 let second: GatewayProcess;
+/** The provider's name for the last session it signed out. */
+let sid: string;
 before(async () => {
   stack = await startTestStack();
   second = await startInstance(stack, "second");
@@ -119,7 +121,6 @@ describe("by the user", () => {
 
 describe("by the provider, for one of its sessions", () => {
   let alice: SignedIn;
-  let sid: string;
 
   beforeEach(async () => {
     const browser = createBrowser();
@@ -191,7 +192,8 @@ describe("by the provider, for one of its sessions", () => {
     assert.equal((await backChannel(token)).status, 200);
     await refused(alice.headers);
     const again = await signInAs("alice", stack.gatewayUrl, alice.browser);
-    assert.equal((await backChannel(token)).status, 401);
+    for (const url of [stack.gatewayUrl, second.url])
+      assert.equal((await backChannel(token, url)).status, 401);
     assert.deepEqual(await whoami(again.headers), [200, 200]);
   });
 });
@@ -229,7 +231,12 @@ describe("by the provider, for a user", () => {
 
   test("the record says who asked for what, and keeps no token", () => {
     const lines = stack.audit().filter(({ action }) => action === "sign-out by provider");
-    assert(lines.some(({ outcome }) => outcome === "allowed"));
+    assert(lines.some(({ outcome, user, proof }) => outcome === "allowed" && user === "demo-bob" && !proof));
+    const hash = createHash("sha256")
+      .update(JSON.stringify(["upstream-session", "demo", sid]))
+      .digest("base64url");
+    const ofSession = lines.filter(({ proof }) => (proof as { hash?: string } | undefined)?.hash === hash);
+    assert(ofSession.some(({ outcome, issuer }) => outcome === "allowed" && issuer === "demo"));
     assert(lines.some(({ outcome, refusal }) => outcome === "refused" && refusal));
     assert.doesNotMatch(JSON.stringify(lines), /eyJ[A-Za-z0-9_-]{10,}/);
   });

@@ -202,7 +202,7 @@ describe("a sink that takes nothing", {
   });
   after(() => full?.stop());
 
-  test("no message leaves, nobody reads, nobody signs in or out: 503", async () => {
+  test("no message leaves and nobody reads: 503", async () => {
     const subscription = stack.admin.subscribe(">");
     await stack.admin.flush();
     const token = stack.token("alice");
@@ -222,14 +222,6 @@ describe("a sink that takes nothing", {
     for (const path of ["/v1/subscribe?subject=orders.eu.%3E", "/v1/whoami"])
       assert.equal((await send(full.url + path, { token })).status, 503);
 
-    const { callback, loginCookie } = await beginSignIn("alice", stack.gatewayUrl);
-    const signedIn = await send(full.url + callback, { headers: { cookie: loginCookie } });
-    assert.deepEqual([signedIn.status, signedIn.headers["set-cookie"]], [503, undefined]);
-    const alice = await signInAs("alice", stack.gatewayUrl);
-    const out = await send(`${full.url}/auth/logout`, { method: "POST", headers: alice.headers });
-    assert.equal(out.status, 503);
-    assert.equal((await send(`${stack.gatewayUrl}/v1/whoami`, { headers: alice.headers })).status, 200);
-
     await stack.admin.flush();
     const left: string[] = [];
     subscription.unsubscribe();
@@ -239,6 +231,50 @@ describe("a sink that takes nothing", {
       [],
     );
     assert.match(full.log(), /audit record not written.*ENOSPC|ENOSPC.*audit record not written/);
+  });
+
+  test("nobody signs in or out, of a browser or by the provider: 503, and every session stays as it was", async () => {
+    const alice = await signInAs("alice", stack.gatewayUrl);
+    const sessions = async (): Promise<unknown> => {
+      const subjects_filter = "$KV.sessions.*";
+      return (await control.manager.streams.info("KV_sessions", { subjects_filter })).state.subjects;
+    };
+    const before = await sessions();
+
+    const { callback, loginCookie } = await beginSignIn("alice", stack.gatewayUrl);
+    // The browser has a session already, which signing in again would end.
+    const cookie = `${alice.cookie}; ${loginCookie}`;
+    const signedIn = await send(full.url + callback, { headers: { cookie } });
+    assert.deepEqual([signedIn.status, signedIn.headers["set-cookie"]], [503, undefined]);
+    const out = await send(`${full.url}/auth/logout`, { method: "POST", headers: alice.headers });
+    assert.equal(out.status, 503);
+    const now = Math.floor(Date.now() / 1000);
+    const logoutToken = stack.identityProvider.sign(
+      {
+        iss: stack.identityProvider.issuer,
+        aud: stack.identityProvider.gatewayClient.id,
+        sub: "alice",
+        iat: now,
+        exp: now + 120,
+        jti: "unrecorded",
+        events: { "http://schemas.openid.net/event/backchannel-logout": {} },
+      },
+      { typ: "logout+jwt" },
+    );
+    const backChannel = async (url: string): Promise<number> => {
+      const body = new URLSearchParams({ logout_token: logoutToken }).toString();
+      const headers = { "content-type": "application/x-www-form-urlencoded" };
+      return (await send(`${url}/auth/backchannel-logout`, { method: "POST", headers, body })).status;
+    };
+    assert.equal(await backChannel(full.url), 503);
+
+    assert.deepEqual(await sessions(), before);
+    const whoami = async (): Promise<number> =>
+      (await send(`${stack.gatewayUrl}/v1/whoami`, { headers: alice.headers })).status;
+    assert.equal(await whoami(), 200);
+    // The provider sends it again, to an instance that can write.
+    assert.equal(await backChannel(stack.gatewayUrl), 200);
+    assert.equal(await whoami(), 401);
   });
 
   test("a sink that writes and cannot sync refuses what the policy wants durable, and takes the rest", async () => {

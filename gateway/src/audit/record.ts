@@ -52,7 +52,7 @@ export interface AuditCompletion {
   /**
    * `received`: nats-server confirmed it (PONG after it). `replied`: a reply came. `refused`: nats-server
    * refused what we allowed, a fault to look into. `unknown`: the connection broke before the confirmation.
-   * `failed`: it never left. `ended`: a stream ended.
+   * `failed`: it never left, or was not done. `ended`: a stream ended.
    */
   readonly outcome: "received" | "replied" | "refused" | "unknown" | "failed" | "ended";
   readonly why?: string;

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { identityFacts } from "../admit.ts";
 import type { AuditLog, AuditRecord } from "../audit/record.ts";
 import { messageOf } from "../errors.ts";
+import type { ProviderLogout } from "../identity/back-channel-logout.ts";
 import { readCookie } from "../identity/cookie.ts";
 import type { Proof } from "../identity/identity.ts";
 import { sessionHashOf } from "../identity/session-proof.ts";
@@ -24,7 +25,7 @@ export interface AuthParts extends Pick<EndpointParts, "presentedOf" | "clock"> 
   readonly home: string;
 }
 
-/** The web session: sign-in, its callback, sign-out from here and from the provider. Each is recorded. */
+/** The web session: sign-in, its callback, sign-out from here and from the provider. Each is recorded before its effect. */
 export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   const { signIn, clock, loginCookieName, presentedOf, home } = parts;
 
@@ -50,7 +51,9 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
     await record(parts, request, "sign-in", finished, ({ session }) =>
       identityFacts({ ...session.identity, proof: { kind: "session", hash: session.hash } }),
     );
-    const { cookies, returnTo } = orRefuse(finished);
+    const signedIn = orRefuse(finished);
+    orRefuse(await done(parts, request, signIn.keep(signedIn)));
+    const { cookies, returnTo } = signedIn;
     return reply.header("set-cookie", cookies).header("cache-control", "no-store").redirect(returnTo, 303);
   }
   app.get("/auth/callback", callback);
@@ -59,15 +62,14 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   app.post("/auth/logout", async (request, reply) => {
     const presented = presentedOf(request);
     const judged = presented.ok ? signIn.judgeLogout(presented.value) : presented;
-    // Recorded before it is done, as everything is; who it was is in the record of the sign-in of this proof.
+    // Who it was is in the record of the sign-in of this proof.
     const proof = sessionProofOf(presented);
     await record(parts, request, "sign-out", judged, () =>
       proof ? { proof: { kind: "session", hash: sessionHashOf(proof.id) } } : {},
     );
     orRefuse(judged);
-    const { cookies, location } = orRefuse(
-      await signIn.logout({ presented: orRefuse(presented), now: clock() }),
-    );
+    const signedOut = signIn.logout({ presented: orRefuse(presented), now: clock() });
+    const { cookies, location } = orRefuse(await done(parts, request, signedOut));
     reply.header("set-cookie", cookies).header("cache-control", "no-store");
     // A form navigates; a script cannot follow a redirect to another origin, and is told instead.
     if (request.headers["sec-fetch-mode"] === "navigate") return reply.redirect(location ?? home, 303);
@@ -75,12 +77,10 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   });
 
   app.post("/auth/backchannel-logout", async (request, reply) => {
-    const outcome = await signIn.backChannelLogout({
-      logoutToken: logoutTokenOf(request.body),
-      now: clock(),
-    });
-    await record(parts, request, "sign-out by provider", outcome, () => ({}));
-    orRefuse(outcome);
+    const logoutToken = logoutTokenOf(request.body);
+    const judged = await signIn.backChannel.judge({ logoutToken, now: clock() });
+    await record(parts, request, "sign-out by provider", judged, factsOf);
+    orRefuse(await done(parts, request, signIn.backChannel.signOut(orRefuse(judged))));
     return reply.header("cache-control", "no-store").code(200).send();
   });
 }
@@ -107,7 +107,20 @@ function logoutTokenOf(body: unknown): string {
   });
 }
 
-/** @throws RefusalError when the record cannot be written */
+/** Whom a provider signs out: the user where it says so, and the hash of its session where it means only that. */
+function factsOf({ issuer, user, key }: ProviderLogout): Partial<ReturnType<typeof identityFacts>> {
+  return {
+    issuer,
+    ...(user !== undefined && { user }),
+    ...(key.session !== undefined && { proof: { kind: "session", hash: key.session } }),
+  };
+}
+
+/**
+ * Stands before the effect: a refused outcome has none, and neither has one whose record cannot be written.
+ *
+ * @throws RefusalError when the record cannot be written
+ */
 async function record<T>(
   { audit, clock, instance }: AuthParts,
   { facts }: FastifyRequest,
@@ -127,6 +140,21 @@ async function record<T>(
   };
   const written = await audit.record(entry).then((): Outcome<void> => allowed(undefined), unwritable);
   orRefuse(written);
+}
+
+/** Completes the record of an effect that was allowed and failed; one that succeeded is what the record says. */
+async function done<T>(
+  { audit, clock, instance }: AuthParts,
+  { facts: { txn } }: FastifyRequest,
+  effect: Promise<Outcome<T>>,
+): Promise<Outcome<T>> {
+  const outcome = await effect;
+  if (!outcome.ok) {
+    const at = isoTimeOf(clock());
+    const why = outcome.refusal.reason;
+    audit.complete({ kind: "completion", at, instance, txns: [txn], outcome: "failed", why });
+  }
+  return outcome;
 }
 
 function unwritable(error: unknown): Outcome<void> {

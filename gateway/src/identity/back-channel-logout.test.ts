@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Outcome, Refusal } from "../refusal.ts";
-import { type BackChannelLogout, createBackChannelLogout } from "./back-channel-logout.ts";
+import {
+  type BackChannelLogout,
+  createBackChannelLogout,
+  type ProviderLogout,
+} from "./back-channel-logout.ts";
 import { createIssuers, type IssuerOptions } from "./issuer.ts";
 import { upstreamSessionHashOf } from "./session-proof.ts";
 import { startTestIssuer, type TestIssuer } from "./testing/issuer.ts";
@@ -15,6 +19,7 @@ interface Bench {
   readonly issuer: TestIssuer;
   readonly sessions: ReturnType<typeof createMemorySessions>;
   readonly logout: BackChannelLogout;
+  judge(claims?: object): Promise<ProviderLogout>;
   send(claims?: object, header?: Record<string, unknown>, at?: number): Promise<Outcome<void>>;
   token(claims?: object, header?: Record<string, unknown>): string;
   [Symbol.asyncDispose](): Promise<void>;
@@ -45,9 +50,22 @@ async function startBench(options: Partial<IssuerOptions> = {}): Promise<Bench> 
     sessions,
     logout,
     token,
-    send: (claims, header, at = now) => logout({ logoutToken: token(claims, header), now: at }),
+    async judge(claims) {
+      const judged = await logout.judge({ logoutToken: token(claims), now });
+      return judged.ok ? judged.value : assert.fail(JSON.stringify(judged.refusal));
+    },
+    send: (claims, header, at = now) => judgeAndDo(logout, token(claims, header), at),
     [Symbol.asyncDispose]: () => issuer.stop(),
   };
+}
+
+async function judgeAndDo(
+  logout: BackChannelLogout,
+  logoutToken: string,
+  at: number,
+): Promise<Outcome<void>> {
+  const judged = await logout.judge({ logoutToken, now: at });
+  return judged.ok ? await logout.signOut(judged.value) : judged;
 }
 
 const done = { ok: true, value: undefined };
@@ -104,33 +122,61 @@ test("backChannelLogout() refuses whatever is no logout token for us", async () 
   }
   const [head, , tail] = bench.token().split(".");
   const [, body] = bench.token({ sub: "bob" }).split(".");
-  const forged = await bench.logout({ logoutToken: `${head}.${body}.${tail}`, now });
+  const forged = await bench.logout.judge({ logoutToken: `${head}.${body}.${tail}`, now });
   assert.deepEqual(forged, { ok: false, refusal: invalid("signature") });
   assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), undefined);
   assert.equal(bench.sessions.notBefore({ user: "demo-bob" }), undefined);
 });
 
-test("backChannelLogout() takes each token once, and a copy elsewhere ends nothing that began since", async () => {
+test("backChannelLogout() judges without signing anybody out, and names whom it would", async () => {
   await using bench = await startBench();
-  const logoutToken = bench.token();
-  assert.deepEqual(await bench.logout({ logoutToken, now }), done);
-  const refusal = invalid("it was used before");
-  assert.deepEqual(await bench.logout({ logoutToken, now: now + 50 }), { ok: false, refusal });
+  const { id, ...bySid } = await bench.judge({ sid: "sid-1" });
+  assert.match(id, /^[A-Za-z0-9_-]{43}$/);
+  const session = upstreamSessionHashOf("demo", "sid-1");
+  // 30 s of clock difference: added to its iat, 60 s ago, and to its exp, in 60 s.
+  const usual = { issuer: "demo", notBefore: now - 30, rememberSeconds: 90 };
+  assert.deepEqual(bySid, { ...usual, key: { session }, user: "demo-alice" });
+  const { id: other, ...byUser } = await bench.judge();
+  assert.deepEqual(byUser, { ...usual, key: { user: "demo-alice" }, user: "demo-alice" });
+  assert.notEqual(other, id);
+  assert.equal(bench.sessions.notBefore({ session }), undefined);
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), undefined);
+  assert.equal(await bench.sessions.isRemembered(id), false);
+});
+
+test("backChannelLogout() takes each token once, on all instances together", async () => {
+  await using bench = await startBench();
   const client = { id: "gw", secret: () => "s" };
   const issuers = createIssuers([{ name: "demo", url: bench.issuer.url, audience: "x", client }]);
   const elsewhere = createBackChannelLogout({ issuers, sessions: bench.sessions });
-  assert.deepEqual(await elsewhere({ logoutToken, now: now + 50 }), done);
-  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), now - 30);
+  // Its time and the clock difference reach into the future, so that a copy could end what begins now.
+  const logoutToken = bench.token({ iat: now });
+  assert.deepEqual(await judgeAndDo(bench.logout, logoutToken, now), done);
+  const refusal = invalid("it was used before");
+  for (const instance of [bench.logout, elsewhere])
+    assert.deepEqual(await judgeAndDo(instance, logoutToken, now + 20), { ok: false, refusal });
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), now);
 });
 
-test("backChannelLogout() can be sent again when it could not be written", async () => {
+test("backChannelLogout() ends nothing that began after a copy was judged", async () => {
+  await using bench = await startBench();
+  const judged = await bench.judge({ iat: now });
+  assert.deepEqual(await bench.logout.signOut(judged), done);
+  assert.deepEqual(await bench.logout.signOut(judged), done);
+  assert.equal(bench.sessions.notBefore({ user: "demo-alice" }), now);
+});
+
+test("backChannelLogout() can be sent again when it could not be written, and refuses what it cannot look up", async () => {
   await using bench = await startBench();
   const logoutToken = bench.token();
+  const judged = await bench.judge();
   bench.sessions.failure = new Error("no quorum");
   const refusal: Refusal = { reason: "check_unavailable", check: "sign-outs", why: "no quorum" };
-  assert.deepEqual(await bench.logout({ logoutToken, now }), { ok: false, refusal });
+  assert.deepEqual(await judgeAndDo(bench.logout, logoutToken, now), { ok: false, refusal });
+  assert.deepEqual(await bench.logout.signOut(judged), { ok: false, refusal });
   bench.sessions.failure = undefined;
-  assert.deepEqual(await bench.logout({ logoutToken, now }), done);
+  assert.equal(await bench.sessions.isRemembered(judged.id), false);
+  assert.deepEqual(await judgeAndDo(bench.logout, logoutToken, now), done);
 });
 
 test("backChannelLogout() does not take Entra's sub for the id it knows users by", async () => {
@@ -145,6 +191,6 @@ test("backChannelLogout() takes none of an issuer at which nobody signs in", asy
   const issuers = createIssuers([{ name: "demo", url: issuer.url, audience: "countersign" }]);
   const logout = createBackChannelLogout({ issuers, sessions: createMemorySessions() });
   const claims = { iss: issuer.url, aud: "gw", sub: "alice", iat: now, exp: now + 60, jti: "1", events };
-  const outcome = await logout({ logoutToken: issuer.sign(claims, { typ: "logout+jwt" }), now });
+  const outcome = await logout.judge({ logoutToken: issuer.sign(claims, { typ: "logout+jwt" }), now });
   assert.deepEqual(outcome, { ok: false, refusal: { reason: "issuer_unknown", issuer: issuer.url } });
 });

@@ -4,10 +4,12 @@ import { test } from "node:test";
 import type { Outcome, Refusal } from "../refusal.ts";
 import { createIssuers } from "./issuer.ts";
 import { openLoginState, sealLoginState } from "./login-state.ts";
+import { sessionHashOf } from "./session-proof.ts";
 import { createSignIn, type SignedInBrowser } from "./sign-in.ts";
 import { type HostileProvider, PUBLIC_URL, startHostileProvider } from "./testing/hostile-provider.ts";
 import { makeKeyPair, signJws, startTestIssuer } from "./testing/issuer.ts";
 import { createMemorySessions } from "./testing/memory-sessions.ts";
+import { testSession } from "./testing/session-suite.ts";
 
 // openid-client reads the clock itself, so here time is the real one.
 const now = Date.now() / 1000;
@@ -21,6 +23,7 @@ interface Attempt {
   readonly query?: Record<string, string | undefined>;
   readonly path?: string;
   readonly loginCookie?: (cookie: string) => string | undefined;
+  readonly formerSession?: string;
   readonly at?: number;
 }
 
@@ -47,6 +50,7 @@ async function attempt(provider: HostileProvider, change: Attempt = {}): Promise
   return provider.signIn.finish({
     url: `${change.path ?? "/bus/auth/callback"}?${new URLSearchParams(present)}`,
     loginCookie: change.loginCookie ? change.loginCookie(value) : value,
+    ...(change.formerSession !== undefined && { formerSession: change.formerSession }),
     now: change.at ?? now,
   });
 }
@@ -69,7 +73,7 @@ test("finish() makes a session of a good callback, and goes where the sign-in wa
   const outcome = await attempt(provider);
   const { returnTo, session } = outcome.ok ? outcome.value : assert.fail(JSON.stringify(outcome.refusal));
   assert.equal(returnTo, "/bus/demo");
-  assert.deepEqual(await provider.sessions.get(session.hash), {
+  assert.deepEqual(session, {
     hash: session.hash,
     identity: {
       user: "demo-alice",
@@ -386,11 +390,30 @@ test("finish() refuses as unavailable when the provider fails, and repeats nothi
   assert.deepEqual(await refusalOf({}, provider), failed("callback", "OAUTH_RESPONSE_BODY_ERROR"));
 });
 
-test("finish() refuses when the session cannot be stored", async () => {
+test("finish() stores nothing and ends nothing; keep() does both", async () => {
   await using provider = await startHostileProvider();
+  const formerSession = "A".repeat(43);
+  const former = testSession({ hash: sessionHashOf(formerSession) });
+  await provider.sessions.create(former);
+  const finished = await attempt(provider, { formerSession });
+  const signedIn = finished.ok ? finished.value : assert.fail(JSON.stringify(finished.refusal));
+  assert.equal(await provider.sessions.get(signedIn.session.hash), undefined);
+  assert.equal(await provider.sessions.get(former.hash), former);
+  assert.equal(provider.sessions.notBefore({ session: former.hash }), undefined);
+
+  assert.deepEqual(await provider.signIn.keep(signedIn), { ok: true, value: undefined });
+  assert.equal(await provider.sessions.get(signedIn.session.hash), signedIn.session);
+  assert.equal(await provider.sessions.get(former.hash), undefined);
+  assert.equal(provider.sessions.notBefore({ session: former.hash }), now);
+});
+
+test("keep() refuses when the session cannot be stored", async () => {
+  await using provider = await startHostileProvider();
+  const finished = await attempt(provider);
+  const signedIn = finished.ok ? finished.value : assert.fail(JSON.stringify(finished.refusal));
   provider.sessions.failure = new Error("the bucket is away");
   const refusal: Refusal = { reason: "check_unavailable", check: "sessions", why: "the bucket is away" };
-  assert.deepEqual(await refusalOf({}, provider), refusal);
+  assert.deepEqual(await provider.signIn.keep(signedIn), { ok: false, refusal });
 });
 
 test("createSignIn() refuses what cannot be meant", async () => {

@@ -52,7 +52,11 @@ export interface SignIn {
     readonly returnTo?: string;
     readonly now: EpochSeconds;
   }): Promise<Outcome<SignInBegun>>;
-  /** @see finishSignIn */
+  /**
+   * Exchanges the code and judges what comes, without storing anything, so that the record can stand before `keep`.
+   *
+   * @see finishSignIn
+   */
   finish(ask: {
     /** The request's URL or path with its query; only the query and the end of the path are looked at. */
     readonly url: string;
@@ -62,6 +66,12 @@ export interface SignIn {
     readonly formerSession?: string | undefined;
     readonly now: EpochSeconds;
   }): Promise<Outcome<SignedInBrowser>>;
+  /**
+   * Stores the session that `finish` made, and ends the one the browser had.
+   *
+   * @returns `check_unavailable`: then the new cookie is worth nothing
+   */
+  keep(signedIn: SignedInBrowser): Promise<Outcome<void>>;
   /**
    * Judges a sign-out without doing it, so that its record can stand before it. The ambient rule is asked here too,
    * since a form of another site must not sign anybody out.
@@ -78,7 +88,7 @@ export interface SignIn {
     readonly presented: Presented;
     readonly now: EpochSeconds;
   }): Promise<Outcome<SignedOutBrowser>>;
-  readonly backChannelLogout: BackChannelLogout;
+  readonly backChannel: BackChannelLogout;
   /** For `createIdentify`. */
   readonly verifySession: VerifySession;
 }
@@ -88,8 +98,10 @@ export interface SignedInBrowser {
   readonly cookies: readonly string[];
   /** A path of our origin. */
   readonly returnTo: string;
-  /** For the record. */
+  /** Not yet stored. */
   readonly session: Session;
+  /** The id of the session to end. */
+  readonly formerSession?: string;
 }
 
 export interface SignedOutBrowser {
@@ -150,14 +162,19 @@ export function createSignIn(options: SignInOptions): SignIn {
       const finished = await finishSignIn({ ...door, login, callback, absoluteSeconds, refreshKey, now });
       if (!finished.ok) return finished;
       const { id, session } = finished.value;
+      const cookies = [setCookie(cookieName, id), clearCookie(loginCookieName)];
+      const former = formerSession !== undefined && { formerSession };
+      return allowed({ cookies, returnTo: login.returnTo, session, ...former });
+    },
+
+    async keep({ session, formerSession }) {
       try {
-        if (formerSession !== undefined) await end(formerSession, now);
+        if (formerSession !== undefined) await end(formerSession, session.signedInAt);
         await sessions.create(session);
       } catch (error) {
         return unavailable(error);
       }
-      const cookies = [setCookie(cookieName, id), clearCookie(loginCookieName)];
-      return allowed({ cookies, returnTo: login.returnTo, session });
+      return allowed(undefined);
     },
 
     judgeLogout,
@@ -174,7 +191,7 @@ export function createSignIn(options: SignInOptions): SignIn {
       }
     },
 
-    backChannelLogout: createBackChannelLogout({ issuers, sessions }),
+    backChannel: createBackChannelLogout({ issuers, sessions }),
 
     verifySession: createVerifySession({
       issuers,

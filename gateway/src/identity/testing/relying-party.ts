@@ -55,12 +55,13 @@ export async function startRelyingParty(): Promise<RelyingParty> {
             now,
           });
           outcomes.set(path, finished);
-          if (!finished.ok) return { status: 401, headers: {} };
+          if (!finished.ok || !(await signIn.keep(finished.value)).ok) return { status: 401, headers: {} };
           return redirect(finished.value.returnTo, finished.value.cookies);
         }
         if (path === "/auth/backchannel-logout") {
           const logoutToken = new URLSearchParams(body).get("logout_token") ?? "";
-          const ended = await signIn.backChannelLogout({ logoutToken, now });
+          const judged = await signIn.backChannel.judge({ logoutToken, now });
+          const ended = judged.ok ? await signIn.backChannel.signOut(judged.value) : judged;
           outcomes.set(path, ended);
           return { status: ended.ok ? 200 : 400, headers: {} };
         }

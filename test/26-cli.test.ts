@@ -115,6 +115,17 @@ limits: { body: 1GiB, drain: ten }
     assert.match(out, /countersign\.yaml: ok; policy [0-9a-f]{12}, 3 roles\n$/);
   });
 
+  test("warns of an identity provider that nobody has named yet", async () => {
+    await run("init --loopback-without-tls --out fresh");
+    const { code, out, err } = await run("serve --check --config fresh/countersign.yaml");
+    assert.equal(code, 0, err);
+    assert.match(out, /fresh[/\\]countersign\.yaml: ok; /);
+    assert.equal(
+      err,
+      'warning: issuer "main" is still https://login.example.com, as init wrote it: name your identity provider in its place\n',
+    );
+  });
+
   test("finds mistakes of the policy and of the keys too", async () => {
     const yaml = await readFile(stack.configFile, "utf8");
     await file("bad-policy.yaml", "version: 1\nroles: { clerk: { may: [ publsh a.b ] } }\n");

@@ -6,6 +6,9 @@ export interface StarterOptions {
   readonly servers: readonly string[];
 }
 
+/** Where the issuer's URL belongs, in the configuration to begin with: nobody's, and never to be (RFC 2606 §3). */
+export const PLACEHOLDER_ISSUER = "https://login.example.com";
+
 /**
  * A configuration to begin with. It is complete but for the identity provider, whose place shows the form.
  *
@@ -26,7 +29,7 @@ trust-domain: ${url.hostname}   # in every seal: what verifies in staging must n
 # Who says who a caller is. Replace both values. To sign people in at the gateway too, add
 #   client: { id: …, secret: { file: secrets/client } }
 issuers:
-  main: { url: https://login.example.com, audience: countersign, attributes: { groups: groups } }
+  main: { url: ${PLACEHOLDER_ISSUER}, audience: countersign, attributes: { groups: groups } }
 
 nats:
   servers: [ ${servers.map((server) => `"${server}"`).join(", ")} ]

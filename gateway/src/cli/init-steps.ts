@@ -35,6 +35,7 @@ export function nextSteps(manifest: KeysManifest, paths: ShownPaths): readonly s
 function newClusterSteps(paths: ShownPaths): readonly string[] {
   const { keys, offline, out, serverConfigs, certificates } = paths;
   return [
+    ...(serverConfigs.length === 2 ? [TWO_SERVERS] : []),
     `Put ${offline}/ into a safe and delete it here: its keys make accounts, and no server needs them. Only
 core-admin.creds is for daily use: by whoever makes streams, and by services that do not come through the gateway.`,
     ...(certificates.length > 0
@@ -47,8 +48,16 @@ ${paths.config}: nats: { ca: … }.`,
     `Start nats-server (2.12.8 or later) in the folder that its paths are relative to:
 
 ${out === "" ? "" : `    cd ${out}\n`}${serverConfigs.map((name) => `    nats-server --config ${name}`).join("\n")}`,
-    `Copy ${keys}/ to every instance of the gateway. Only the gateway's own user may read it.`,
+    copyStep(keys),
   ];
+}
+
+/** A majority of two is two (RAFT, which JetStream stores by). */
+const TWO_SERVERS = `Use three servers rather than two: JetStream needs more than half of a cluster, so one of two stops when
+either is gone, and the gateway with it. To start anew, delete what was written and name three with --servers.`;
+
+function copyStep(keys: string): string {
+  return `Copy ${keys}/ to every instance of the gateway. Only the gateway's own user may read it.`;
 }
 
 function existingSteps(manifest: KeysManifest, { keys, offline }: ShownPaths): readonly string[] {
@@ -71,6 +80,7 @@ account:
 
     nsc add user --account SYS --name countersign --allow-pub '${list(pub.allow)}' --allow-sub '${list(sub.allow)}'
     nsc generate creds --account SYS --name countersign --output-file ${keys}/system.creds`,
+    copyStep(keys),
   ];
 }
 
@@ -88,6 +98,7 @@ save its credentials as ${keys}/control.creds, readable by the gateway alone:
 
     may publish    ${list(pub.allow)}
     may subscribe  ${list(sub.allow)}   (replies come to ${GATEWAY_INBOX_PREFIX})`,
+    copyStep(keys),
   ];
 }
 

@@ -84,6 +84,14 @@ test("init makes a new cluster of three servers and says what is left to do", as
   assert.equal((await loadNatsKeys(join(folder, "secrets", "nats"))).kind, "operator");
 });
 
+test("init says of two servers that they are no better than one, and of other numbers nothing", async () => {
+  const [one, two] = THREE_SERVERS[1]?.split(",") ?? [];
+  const warning = /one of two stops when\neither is gone/;
+  assert.match(await run("--public-url=https://a.example.com", `${one},${two}`, "--out=two"), warning);
+  assert.doesNotMatch(await run("--public-url=https://a.example.com", `${one}`, "--out=one"), warning);
+  assert.doesNotMatch(await run(...THREE_SERVERS, "--out=three"), warning);
+});
+
 test("init makes what a laptop needs, without TLS on loopback only", async (t) => {
   golden(t, await run("--loopback-without-tls", "--out", "try"), "laptop");
   golden(t, await readFile(join(folder, "try", "nats-server.conf"), "utf8"), "laptop-server");

@@ -2,12 +2,14 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
+import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { loadNatsKeys } from "../credentials/nats-keys.ts";
 import { GatewayError } from "../errors.ts";
 import { startGateway } from "../gateway.ts";
 import { createLog } from "../log.ts";
 import { loadCandidate } from "../policy/candidate.ts";
+import { PLACEHOLDER_ISSUER } from "./init-starters.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
 /** Looked for where the command is started. */
@@ -62,13 +64,21 @@ async function serve(io: CommandIo, path: string): Promise<void> {
   io.exit(EXIT.yes);
 }
 
+function placeholderWarnings({ issuers }: Config): readonly string[] {
+  return issuers
+    .filter(({ url }) => url === PLACEHOLDER_ISSUER)
+    .map(({ name, url }) => {
+      return `issuer "${name}" is still ${url}, as init wrote it: name your identity provider in its place`;
+    });
+}
+
 async function checkAll(io: CommandIo, path: string): Promise<void> {
   const config = await loadConfig(path);
   await loadNatsKeys(config.nats.keys);
   const names = config.issuers.map(({ name }) => name);
   const { policy, warnings } = loadCandidate(config.policy, names, io.clock());
   const roles = policy.roles.length;
-  for (const warning of warnings) io.err(`warning: ${warning}\n`);
+  for (const warning of [...placeholderWarnings(config), ...warnings]) io.err(`warning: ${warning}\n`);
   io.out(
     `${path}: ok; policy ${policy.version.slice(0, 12)}, ${roles === 1 ? "1 role" : `${roles} roles`}\n`,
   );

@@ -1,4 +1,4 @@
-import { GatewayError, messageOf } from "./errors.ts";
+import { messageOf } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { judgeCandidate, readPolicyFiles } from "./policy/candidate.ts";
 import type { LivePolicy } from "./policy/live.ts";
@@ -11,7 +11,7 @@ export interface FollowParts {
   /** The policy's own file or folder: in force until one is pushed. */
   readonly path: string;
   readonly issuerNames: readonly string[];
-  readonly store: PolicyStore;
+  readonly store: Pick<PolicyStore, "current" | "filesOf">;
   readonly live: LivePolicy;
   readonly clock: Clock;
   readonly log: Logger;
@@ -25,7 +25,10 @@ export class PolicyFollower {
   readonly #parts: FollowParts;
   /** What was last looked at, in force or refused: it is not judged again every second. */
   #judged: string;
-  #problem: string | undefined;
+  /** Why what was last judged is not in force. */
+  #refused: string | undefined;
+  /** Why it could not be looked. */
+  #unreadable: string | undefined;
   #pushed = false;
   #looking: Promise<void> | undefined;
 
@@ -37,7 +40,7 @@ export class PolicyFollower {
 
   /** Why a newer policy is not in force. */
   get problem(): string | undefined {
-    return this.#problem;
+    return this.#unreadable ?? this.#refused;
   }
 
   get source(): "file" | "pushed" {
@@ -64,17 +67,17 @@ export class PolicyFollower {
       const pushed = await store.current();
       this.#pushed = pushed !== undefined;
       const found = pushed ? `pushed ${pushed.version}` : `file ${signatureOf(path)}`;
-      if (found === this.#judged) return;
-      const files = pushed ? await store.filesOf(pushed.version) : readPolicyFiles(path);
-      if (!files)
-        throw new GatewayError(
-          "POLICY_INVALID",
-          `The files of the pushed policy ${pushed?.version} are gone`,
-        );
-      this.#judged = found;
-      this.#consider(files, pushed ? `the policy pushed by ${pushed.by}` : path);
+      if (found !== this.#judged) {
+        const files = pushed ? await store.filesOf(pushed.version) : readPolicyFiles(path);
+        if (!files) throw new Error(`the files of the pushed policy ${pushed?.version} are gone`);
+        this.#judged = found;
+        this.#consider(files, pushed ? `the policy pushed by ${pushed.by}` : path);
+      }
+      this.#unreadable = undefined;
     } catch (error) {
-      this.#refuse(messageOf(error));
+      const why = messageOf(error);
+      if (why !== this.#unreadable) this.#log(why);
+      this.#unreadable = why;
     }
   }
 
@@ -85,7 +88,7 @@ export class PolicyFollower {
       this.#refuse(`${from} may not go live: ${candidate.mistakes.join("; ")}`);
       return;
     }
-    this.#problem = undefined;
+    this.#refused = undefined;
     for (const warning of candidate.warnings) log.warn({ policy: warning }, "policy");
     if (candidate.policy.version === live.current.version) return;
     log.info({ former: live.current.version, version: candidate.policy.version, from }, "policy in force");
@@ -93,9 +96,13 @@ export class PolicyFollower {
   }
 
   #refuse(why: string): void {
-    // Once for each reason: this is asked every second.
-    if (why !== this.#problem)
-      this.#parts.log.error({ why, version: this.#parts.live.current.version }, "policy not replaced");
-    this.#problem = why;
+    if (why !== this.#refused) this.#log(why);
+    this.#refused = why;
+  }
+
+  /** Once for each reason: this is asked every second. */
+  #log(why: string): void {
+    const { log, live } = this.#parts;
+    log.error({ why, version: live.current.version }, "policy not replaced");
   }
 }

@@ -295,3 +295,67 @@ test("a nats-server that hangs is noticed: unknown, refused, and back when it go
     assert.equal(await connection.confirm(message.subject), "received");
   });
 });
+
+/** Dials with permissions that depend on the grant: `narrow` may publish and read `orders.eu` alone. */
+function dialByGrant(): ReturnType<typeof identityDialOf> {
+  const wide = identityDialOf(cluster);
+  const narrow = identityDialOf(cluster, { pub: { allow: ["orders.eu"] }, sub: { allow: ["orders.eu"] } });
+  return {
+    ...wide,
+    dialLink: (identity, grant, wish) =>
+      (grant.hash === "narrow" ? narrow : wide).dialLink(identity, grant, wish),
+  };
+}
+
+test("regrant() carries a connection to its new grant: readers go on, and nats-server enforces it", async () => {
+  const pool = createPool({ ...dialByGrant(), clock: testClock, onFault: assert.ifError });
+  try {
+    const { identity, grant } = userOf("ada");
+    const letGo = pool.hold(identity, grant);
+    const outcome = await pool.connectionFor(identity, grant);
+    assert.ok(outcome.ok);
+    const connection = outcome.value;
+    const seen: string[] = [];
+    const opened = await connection.subscribe({
+      subject: "orders.eu",
+      onMessage: ({ payload }) => seen.push(Buffer.from(payload).toString()),
+      onEnd: (why) => seen.push(why),
+    });
+    assert.ok(opened.ok);
+
+    const narrow = { ...grant, hash: "narrow" };
+    pool.regrant(() => narrow);
+    assert.equal(pool.connectionFor(identity, narrow), pool.connectionFor(identity, narrow));
+    assert.equal(pool.size, 1, "the same connection under another key");
+    let sent = 0;
+    await until(async () => {
+      const message = { subject: "orders.eu", payload: Buffer.from(String(sent)), headers: [] };
+      if (connection.publish(message).ok) sent += 1;
+      connection.publish({ subject: "orders.us", payload: Buffer.of(), headers: [] });
+      return (await connection.confirm("orders.us")) === "refused";
+    });
+    await until(() => seen.length === sent);
+    assert.deepEqual(
+      seen,
+      Array.from({ length: sent }, (_, index) => String(index)),
+      "none lost, none twice, in order",
+    );
+    letGo();
+  } finally {
+    await pool.close();
+  }
+});
+
+test("regrant() leaves a connection alone whose grant says the same to NATS, and joins two that become one", async () => {
+  await withPool({}, async ({ pool, open, dials, read, ended }) => {
+    const [first, second] = [userOf("bob"), userOf("bob", { grantHash: "other", proofHash: "p2" })];
+    await open(first);
+    await read(second, "second");
+    assert.deepEqual([pool.size, dials()], [2, 2]);
+    pool.regrant((identity) => (identity.proof.hash === "p2" ? second.grant : first.grant));
+    assert.deepEqual([pool.size, dials()], [2, 2]);
+    pool.regrant(() => first.grant);
+    await until(() => ended.length > 0);
+    assert.deepEqual([pool.size, ended], [1, ["second closed"]]);
+  });
+});

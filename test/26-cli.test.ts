@@ -282,7 +282,14 @@ describe("verify", () => {
       run(`verify --issuer nonsense --audience a`, { stdin: asInput(stored) }),
     ]);
     assert.deepEqual([text.code, form.code, issuer.code], [2, 2, 2]);
-    assert.match(form.err, /subject/);
+    const mistakes = ["subject: expected a text", "headers: expected a list of [name, value]"];
+    assert.equal(
+      form.err,
+      [
+        ...mistakes.map((mistake) => `Cannot read the message: ${mistake}`),
+        "See `countersign verify --help` for its form.\n",
+      ].join("\n"),
+    );
   });
 
   test("watches a live subject, and ends after so many messages", async () => {

@@ -25,6 +25,22 @@ export type GatewayErrorCode =
   /** No audit sink takes the record. */
   | "AUDIT_UNWRITABLE";
 
+/** Why a file could not be read, for the operator: node's own "ENOENT: no such file or directory, stat" in words. */
+export function fileFaultOf(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException | undefined)?.code) {
+    case "ENOENT":
+    case "ENOTDIR":
+      return "there is no such file or folder";
+    case "EACCES":
+    case "EPERM":
+      return "this user may not read it";
+    case "EISDIR":
+      return "it is a folder";
+    default:
+      return messageOf(error);
+  }
+}
+
 /** What a caught value says of itself, for a record, a log or another error: never for a caller. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

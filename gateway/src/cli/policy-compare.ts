@@ -67,7 +67,7 @@ const WHAT: Readonly<Record<Change["what"], string>> = {
   "no-longer-forbidden": "no longer never",
   given: "given to",
   taken: "no longer given to",
-  limit: "limit",
+  limit: "limits:",
   "acts-for": "",
 };
 

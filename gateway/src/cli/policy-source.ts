@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { parseDocument } from "yaml";
-import { GatewayError } from "../errors.ts";
+import { fileFaultOf, GatewayError } from "../errors.ts";
 import { loadPolicyFiles } from "../policy/load.ts";
 import { parsePolicy } from "../policy/parse.ts";
 import { formatMistake, type Mistake, type Policy, type PolicyFile } from "../policy/policy.ts";
@@ -76,7 +76,7 @@ function readConfig(file: string): string {
       throw new Error(`it has ${size} bytes, at most ${CONFIG_BYTES_MAX} are read`);
     return readFileSync(file, "utf8");
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = fileFaultOf(cause);
     throw new GatewayError("CONFIG_INVALID", `Cannot read the configuration "${file}": ${why}`, { cause });
   }
 }

@@ -147,10 +147,10 @@ test("countersign policy check prints warnings and exits with 0", async (t) => {
 });
 
 test("countersign policy diff marks what is wider and exits with 3, or with 0 when nothing is", async (t) => {
-  const role = (may: string): string =>
-    `version: 1\nroles: { r: { given-to: [ { issuer: demo } ], may: [ ${may} ] } }\n`;
+  const role = (may: string, credential = "10m"): string =>
+    `version: 1\nroles: { r: { given-to: [ { issuer: demo } ], may: [ ${may} ], limits: { credential: ${credential} } } }\n`;
   write("old.yaml", role("'publish a.{region}', subscribe b"));
-  write("new.yaml", role("publish a.*"));
+  write("new.yaml", role("publish a.*", "90s"));
   golden(t, "diff-wider", await run(["diff", "old.yaml", "new.yaml"], { cwd: folder }));
   golden(t, "diff-json", await run(["diff", "old.yaml", "new.yaml", "--json"], { cwd: folder }));
   write("new.yaml", role("subscribe b"));
@@ -209,7 +209,7 @@ test("countersign policy says where it looked when it finds none, and exits with
     /^Cannot find the policy: nothing names one\. The policy is --policy, else COUNTERSIGN_POLICY/,
   );
   const gone = await run(["check", "--config", "gone.yaml"], { cwd: folder });
-  assert.match(gone.err, /^Cannot read the configuration ".*gone\.yaml": ENOENT/);
+  assert.match(gone.err, /^Cannot read the configuration ".*gone\.yaml": there is no such file or folder/);
   write("large.yaml", `policy: x\n${"#".repeat(1024 * 1024)}`);
   assert.match(
     (await run(["check", "--config", "large.yaml"], { cwd: folder })).err,

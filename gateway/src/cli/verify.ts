@@ -10,7 +10,7 @@ import {
 import { Command } from "commander";
 import { z } from "zod";
 import { parseCreds, type UserCreds } from "../credentials/creds.ts";
-import { GatewayError, messageOf } from "../errors.ts";
+import { fileFaultOf, GatewayError, messageOf } from "../errors.ts";
 import { observe } from "../nats/observe.ts";
 import { isoTimeOf } from "../time.ts";
 import { type CommandIo, EXIT } from "./io.ts";
@@ -155,27 +155,59 @@ function sentence({ sender, subject, txn, claims }: VerifiedMessage): string {
   return `verified  ${subject}  ${sender.user}${actor}  ${isoTimeOf(claims.iat)}  txn ${txn}`;
 }
 
-const MESSAGE = z.object({
-  subject: z.string(),
-  headers: z.array(z.tuple([z.string(), z.string()])),
-  payload: z.string().optional(),
-  payloadBase64: z.base64().optional(),
-  brokerTime: z.number().optional(),
-});
+const MESSAGE = z.object(
+  {
+    subject: z.string("expected a text"),
+    headers: z.array(
+      z.tuple([z.string("expected a text"), z.string("expected a text")], "expected [name, value]"),
+      "expected a list of [name, value]",
+    ),
+    payload: z.string("expected a text").optional(),
+    payloadBase64: z.base64("expected base64, with its padding").optional(),
+    brokerTime: z.number("expected seconds since 1970").optional(),
+  },
+  "expected an object",
+);
 
 function parseMessage(text: string): PlainMessage {
+  const parsed = MESSAGE.safeParse(parseJson(text));
+  if (!parsed.success) throw unreadable(parsed.error.issues.map(mistakeText));
+  const { subject, headers, payload, payloadBase64, brokerTime } = parsed.data;
+  const bytes =
+    payloadBase64 === undefined ? Buffer.from(payload ?? "", "utf8") : Buffer.from(payloadBase64, "base64");
+  return { subject, headers, payload: bytes, ...(brokerTime !== undefined && { brokerTime }) };
+}
+
+function parseJson(text: string): unknown {
   try {
-    const { subject, headers, payload, payloadBase64, brokerTime } = MESSAGE.parse(JSON.parse(text));
-    const bytes =
-      payloadBase64 === undefined ? Buffer.from(payload ?? "", "utf8") : Buffer.from(payloadBase64, "base64");
-    return { subject, headers, payload: bytes, ...(brokerTime !== undefined && { brokerTime }) };
-  } catch (error) {
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : "it is not JSON";
-    throw new GatewayError(
-      "CONFIG_INVALID",
-      `Cannot read the message: ${why}\nSee \`countersign verify --help\` for its form.`,
-    );
+    return JSON.parse(text);
+  } catch {
+    throw unreadable(["it is not JSON"]);
   }
+}
+
+/** More are another file. */
+const MISTAKES_MAX = 10;
+
+function unreadable(mistakes: readonly string[]): GatewayError {
+  const lines = mistakes.slice(0, MISTAKES_MAX).map((mistake) => `Cannot read the message: ${mistake}`);
+  return new GatewayError(
+    "CONFIG_INVALID",
+    [...lines, "See `countersign verify --help` for its form."].join("\n"),
+  );
+}
+
+/** `headers[0][1]: expected a text` */
+function mistakeText({
+  path,
+  message,
+}: {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}): string {
+  const [first, ...rest] = path;
+  if (first === undefined) return message;
+  return `${String(first)}${rest.map((key) => `[${String(key)}]`).join("")}: ${message}`;
 }
 
 async function readCreds(path: string): Promise<UserCreds> {
@@ -189,6 +221,6 @@ async function read(path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new GatewayError("CONFIG_INVALID", `Cannot read ${path}: ${messageOf(error)}`);
+    throw new GatewayError("CONFIG_INVALID", `Cannot read "${path}": ${fileFaultOf(error)}`);
   }
 }

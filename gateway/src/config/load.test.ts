@@ -131,7 +131,7 @@ test("loadConfig() uses no key that is none, and does not quote it", () =>
 test("loadConfig() says which file it cannot read, and refuses one that is too large", async () => {
   await assert.rejects(loadConfig("/nowhere/countersign.yaml"), {
     code: "CONFIG_INVALID",
-    message: /"\/nowhere\/countersign\.yaml": ENOENT/,
+    message: /"\/nowhere\/countersign\.yaml": there is no such file or folder/,
   });
   await withFiles({ mode: 0o600, content: "s", client: fromFile }, async ({ config }) => {
     writeFileSync(config, "#".repeat(1_048_577));

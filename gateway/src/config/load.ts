@@ -1,8 +1,9 @@
 import { open } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { LineCounter, parseDocument } from "yaml";
-import { GatewayError } from "../errors.ts";
+import { fileFaultOf, GatewayError } from "../errors.ts";
 import type { Config } from "./config.ts";
+import { type LocalConfig, localIn } from "./local.ts";
 import {
   fallbackText,
   type Mistake,
@@ -18,7 +19,12 @@ const FILE_BYTES_MAX = 1_048_576;
 
 export type ParsedConfig =
   | { readonly ok: true; readonly config: Config }
-  | { readonly ok: false; readonly mistakes: readonly Mistake[] };
+  | {
+      readonly ok: false;
+      readonly mistakes: readonly Mistake[];
+      /** What can be looked at all the same. */
+      readonly local: LocalConfig;
+    };
 
 /**
  * Parses a configuration file. Reports every mistake at once.
@@ -40,20 +46,25 @@ export function parseConfig(
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const place = { file: options.file, document, lines };
-  if (document.errors.length > 0) return { ok: false, mistakes: mistakesOfYaml(place) };
+  if (document.errors.length > 0) return unreadable(mistakesOfYaml(place));
   let value: unknown;
   try {
     const keys = mistakesOfKeys(place);
-    if (keys.length > 0) return { ok: false, mistakes: keys };
+    if (keys.length > 0) return unreadable(keys);
     value = document.toJS();
   } catch {
     // An alias bomb, or nesting that no configuration has.
-    return { ok: false, mistakes: [tooDeep(place)] };
+    return unreadable([tooDeep(place)]);
   }
-  const parsed = configSchema({ base: dirname(file), env, probe }).safeParse(value, { error: fallbackText });
-  return parsed.success
-    ? { ok: true, config: { file, ...parsed.data } }
-    : { ok: false, mistakes: mistakesOfSchema(parsed.error.issues, place) };
+  const context = { base: dirname(file), env, probe };
+  const parsed = configSchema(context).safeParse(value, { error: fallbackText });
+  if (parsed.success) return { ok: true, config: { file, ...parsed.data } };
+  const mistakes = mistakesOfSchema(parsed.error.issues, place);
+  return { ok: false, mistakes, local: localIn(value, context) };
+}
+
+function unreadable(mistakes: readonly Mistake[]): ParsedConfig {
+  return { ok: false, mistakes, local: { issuerNames: [], auditFiles: [] } };
 }
 
 /**
@@ -62,11 +73,24 @@ export function parseConfig(
  * @throws GatewayError CONFIG_INVALID, with every mistake on a line of its own: `file:line:column: what`
  */
 export async function loadConfig(path: string): Promise<Config> {
-  const parsed = parseConfig(await readBounded(path), { file: path, probe: true });
+  const parsed = await readConfig(path);
   if (parsed.ok) return parsed.config;
-  const list = parsed.mistakes.map(formatMistake).join("\n");
-  const count = parsed.mistakes.length === 1 ? "1 mistake" : `${parsed.mistakes.length} mistakes`;
-  throw new GatewayError("CONFIG_INVALID", `Cannot use the configuration "${path}": ${count}\n${list}`);
+  throw new GatewayError("CONFIG_INVALID", formatMistakes(path, parsed.mistakes));
+}
+
+/**
+ * As `loadConfig`, for whoever goes on after a mistake.
+ *
+ * @throws GatewayError CONFIG_INVALID when the file cannot be read
+ */
+export async function readConfig(path: string): Promise<ParsedConfig> {
+  return parseConfig(await readBounded(path), { file: path, probe: true });
+}
+
+/** Each mistake on a line of its own, under one that says whose they are. */
+export function formatMistakes(path: string, mistakes: readonly Mistake[]): string {
+  const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
+  return [`Cannot use the configuration "${path}": ${count}`, ...mistakes.map(formatMistake)].join("\n");
 }
 
 export function formatMistake({ file, line, column, text }: Mistake): string {
@@ -80,9 +104,12 @@ async function readBounded(path: string): Promise<string> {
     if (size > FILE_BYTES_MAX) throw new Error(`more than ${FILE_BYTES_MAX} bytes`);
     return await file.readFile("utf8");
   } catch (error) {
-    const why = error instanceof Error ? error.message : "unknown error";
-    throw new GatewayError("CONFIG_INVALID", `Cannot read the configuration "${path}": ${why}`, {
-      cause: error,
-    });
+    throw new GatewayError(
+      "CONFIG_INVALID",
+      `Cannot read the configuration "${path}": ${fileFaultOf(error)}`,
+      {
+        cause: error,
+      },
+    );
   }
 }

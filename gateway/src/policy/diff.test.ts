@@ -97,11 +97,16 @@ test("diffPolicies() calls it wider when a role is given to more, or for longer"
 test("diffPolicies() calls it wider when limits rise or are left to others, or a role acts for more", () => {
   assert.deepEqual(
     changes(role("limits: { rate: 5/s, connections: 3 }"), role("limits: { rate: 6/s, connections: 2 }")),
-    ["+ r: limit ratePerSecond 5 → 6", "- r: limit connections 3 → 2"],
+    ["+ r: limit rate 5/s → 6/s", "- r: limit connections 3 → 2"],
   );
-  assert.deepEqual(changes(role("limits: { rate: 5/s }"), role("")), [
-    "+ r: limit ratePerSecond 5 → as others say",
-  ]);
+  assert.deepEqual(changes(role("limits: { rate: 5/s }"), role("")), ["+ r: limit rate 5/s → as others say"]);
+  assert.deepEqual(
+    changes(
+      role("limits: { credential: 600s, payload: 65536B }"),
+      role("limits: { credential: 90s, payload: 1MiB }"),
+    ),
+    ["- r: limit credential 10m → 90s", "+ r: limit payload 64KiB → 1MiB"],
+  );
   assert.deepEqual(changes(role("acts-for: [ r ]"), role("")), ["+ r: acts-for no longer acts for r"]);
   assert.deepEqual(changes(role(""), role("acts-for: [ r ]")), ["+ r: acts-for acts for r"]);
 });

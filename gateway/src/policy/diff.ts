@@ -2,6 +2,7 @@ import { formatListed, SubjectAlgebra, type SubjectSet } from "./algebra.ts";
 import type { PolicyLine, Verb } from "./line.ts";
 import { overlaps } from "./pattern.ts";
 import type { Given, Policy, Role, RoleLimits } from "./policy.ts";
+import { formatDuration, formatSize } from "./units.ts";
 
 /** The difference between two policies in what they let anybody do, not in their text. */
 export interface PolicyDiff {
@@ -197,13 +198,26 @@ function actsForChanges(was: Role | undefined, is: Role | undefined): Change[] {
 }
 
 function limitChanges(was: RoleLimits, is: RoleLimits): Change[] {
-  const fields = ["credentialSeconds", "payloadBytes", "ratePerSecond", "connections"] as const;
-  return fields
-    .filter((field) => was[field] !== is[field])
-    .map((field) => ({
+  return LIMIT_TEXTS.filter(({ field }) => was[field] !== is[field]).map(({ name, field, format }) => {
+    const text = (value: number | undefined): string =>
+      value === undefined ? "as others say" : format(value);
+    return {
       what: "limit" as const,
-      text: `${field} ${was[field] ?? "as others say"} → ${is[field] ?? "as others say"}`,
+      text: `${name} ${text(was[field])} → ${text(is[field])}`,
       // A limit left out is the other roles' business, or the default: it may be more.
       wider: is[field] === undefined || was[field] === undefined || is[field] > was[field],
-    }));
+    };
+  });
 }
+
+/** Limits as the policy writes them. */
+const LIMIT_TEXTS: readonly {
+  readonly name: string;
+  readonly field: keyof RoleLimits;
+  readonly format: (value: number) => string;
+}[] = [
+  { name: "credential", field: "credentialSeconds", format: formatDuration },
+  { name: "payload", field: "payloadBytes", format: formatSize },
+  { name: "rate", field: "ratePerSecond", format: (value) => `${value}/s` },
+  { name: "connections", field: "connections", format: String },
+];

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { GatewayError } from "../errors.ts";
+import { fileFaultOf, GatewayError } from "../errors.ts";
 import { LIMITS } from "./limits.ts";
 import type { PolicyFile } from "./policy.ts";
 
@@ -44,8 +44,7 @@ function attempt<T>(path: string, read: () => T): T {
   try {
     return read();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message.replace(/^(\w+): /, "$1, ") : String(cause);
-    throw invalid(path, why, cause);
+    throw invalid(path, fileFaultOf(cause), cause);
   }
 }
 

@@ -1,6 +1,21 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseDurationSeconds, parseRatePerSecond, parseSizeBytes, parseUntil } from "./units.ts";
+import {
+  formatDuration,
+  formatSize,
+  parseDurationSeconds,
+  parseRatePerSecond,
+  parseSizeBytes,
+  parseUntil,
+} from "./units.ts";
+
+test("formatDuration() and formatSize() write what is read as the same again, in the largest unit that fits", () => {
+  for (const text of ["250ms", "1500ms", "90s", "10m", "24h"])
+    assert.equal(formatDuration(parseDurationSeconds(text) ?? 0), text);
+  for (const text of ["1B", "1025B", "64KiB", "8MiB"])
+    assert.equal(formatSize(parseSizeBytes(text) ?? 0), text);
+  assert.deepEqual([formatDuration(3_600), formatSize(65_536)], ["1h", "64KiB"]);
+});
 
 test("parseDurationSeconds(), parseSizeBytes() and parseRatePerSecond() read what has its unit, and nothing else", () => {
   assert.deepEqual(["250ms", "2s", "10m", "1h"].map(parseDurationSeconds), [0.25, 2, 600, 3600]);

@@ -8,6 +8,19 @@ export function parseDurationSeconds(text: string): number | undefined {
   return Number(match[1]) * factor;
 }
 
+/** Writes seconds as a policy would: `10m`, `90s`. */
+export function formatDuration(seconds: number): string {
+  if (!Number.isInteger(seconds)) return `${Math.round(seconds * 1000)}ms`;
+  if (seconds % 3600 === 0) return `${seconds / 3600}h`;
+  return seconds % 60 === 0 ? `${seconds / 60}m` : `${seconds}s`;
+}
+
+/** Writes bytes as a policy would: `64KiB`, `100B`. */
+export function formatSize(bytes: number): string {
+  if (bytes % 1_048_576 === 0) return `${bytes / 1_048_576}MiB`;
+  return bytes % 1024 === 0 ? `${bytes / 1024}KiB` : `${bytes}B`;
+}
+
 /** Reads `512B 64KiB 1MiB` as bytes; undefined for anything else. */
 export function parseSizeBytes(text: string): number | undefined {
   const match = /^(\d{1,9})(B|KiB|MiB)$/.exec(text);

@@ -1,6 +1,6 @@
 /** The command as operators run it: what it prints, its exit codes, and how it ends. */
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
@@ -26,6 +26,7 @@ let program: string;
 before(async () => {
   const policy = await readFile(new URL("../devstack/policy.yaml", import.meta.url), "utf8");
   stack = await startTestStack({
+    auditStream: true,
     policy: policy.replace(
       "      - request inventory.check\n",
       "      - request inventory.check\n      - request slow.answer\n",
@@ -126,25 +127,68 @@ limits: { body: 1GiB, drain: ten }
     );
   });
 
-  test("finds mistakes of the policy and of the keys too", async () => {
-    const yaml = await readFile(stack.configFile, "utf8");
-    await file("bad-policy.yaml", "version: 1\nroles: { clerk: { may: [ publsh a.b ] } }\n");
-    const [badPolicy, badKeys, absent] = await Promise.all([
-      run(
-        `serve --check --config ${await file("a.yaml", yaml.replace(/^policy: .*$/m, "policy: bad-policy.yaml"))}`,
-      ),
-      run(
-        `serve --check --config ${await file("b.yaml", yaml.replace(/ {2}keys: .*$/m, "  keys: nowhere"))}`,
-      ),
+  test("finds what is wrong behind the configuration together with what is wrong in it", async () => {
+    await file("bad-policy.yaml", "version: 1\nroles: { clerk: { may: [ publsh a.b, publish b..c ] } }\n");
+    await mkdir(join(stack.stateDir, "a-folder"));
+    const absent = join("no-such-folder", "audit.jsonl");
+    const yaml = (await readFile(stack.configFile, "utf8"))
+      .replace(
+        /^listen: .*$/m,
+        "listen: { address: '127.0.0.1:0', tls: { cert: first.pem, key: second.key } }",
+      )
+      .replace(/^policy: .*$/m, "policy: bad-policy.yaml")
+      .replace(/ {2}keys: .*$/m, "  keys: nowhere")
+      .replace(/^state: .*$/m, "state: policy.yaml")
+      .replace(/^audit: .*$/m, `audit: [ { file: ${JSON.stringify(absent)} }, { file: a-folder } ]`);
+    await file("first.pem", "no certificate");
+    await writeFile(join(stack.stateDir, "second.key"), "no key", { mode: 0o600 });
+    const [behind, both, none] = await Promise.all([
+      run(`serve --check --config ${await file("behind.yaml", yaml)}`),
+      run(`serve --check --config ${await file("both.yaml", `${yaml}lisen: {}\nlog: { level: loud }\n`)}`),
       run("serve --config nowhere.yaml"),
     ]);
-    assert.equal(badPolicy.code, 2);
-    assert.match(badPolicy.err, /bad-policy\.yaml:2:\d+: /);
-    assert.equal(badKeys.code, 1);
-    assert.match(badKeys.err, /nowhere/);
-    assert.equal(absent.code, 2);
-    assert.match(absent.err, /Cannot find the configuration .*nowhere\.yaml.*countersign init/);
-    for (const { err, out } of [badPolicy, badKeys, absent]) assert.doesNotMatch(err + out, /\n {4}at /);
+    for (const { code, out, err } of [behind, both]) {
+      assert.deepEqual([code, out], [2, ""], err);
+      assert.match(err, /^bad-policy\.yaml:2:\d+: .*publsh/m);
+      assert.match(err, /^bad-policy\.yaml:2:\d+: .*b\.\.c/m);
+      assert.match(err, /^Cannot use .*nowhere.*no such file/m);
+      assert.match(err, /^Cannot use `listen: tls`: certificate and key do not fit/m);
+      assert.match(err, /^Cannot write the audit log to .*no-such-folder/m);
+      assert.match(err, /^Cannot write the audit log to .*a-folder: it is a folder$/m);
+      assert.match(err, /^Cannot keep state in .*policy\.yaml: .* is not a folder$/m);
+      assert.doesNotMatch(err, /\n {4}at /);
+    }
+    assert.match(both.err, /^.*both\.yaml:\d+:\d+: lisen: unknown key; did you mean "listen"\?$/m);
+    assert.match(both.err, /^.*both\.yaml:\d+:\d+: log\.level: expected .*loud/m);
+    assert.equal(none.code, 2);
+    assert.match(none.err, /Cannot find the configuration .*nowhere\.yaml.*countersign init/);
+  });
+
+  test("finds keys that were made for another kind of cluster", async () => {
+    const yaml = (await readFile(stack.configFile, "utf8")).replace(
+      /^nats:$/m,
+      "nats:\n  mode: hosted\n  dangerously-without-trusted-proxy: true",
+    );
+    const { code, out, err } = await run(`serve --check --config ${await file("hosted.yaml", yaml)}`);
+    assert.deepEqual([code, out], [2, ""]);
+    assert.match(
+      err,
+      /^Cannot use the keys in .*: made for `mode: operator`, and the configuration says hosted\n$/,
+    );
+  });
+
+  test("wants a folder that can be written, and makes nothing in it", {
+    skip:
+      (process.platform === "win32" || process.getuid?.() === 0) && "folders have no mode here that binds us",
+  }, async () => {
+    await mkdir(join(stack.stateDir, "closed"), { mode: 0o500 });
+    const yaml = (await readFile(stack.configFile, "utf8"))
+      .replace(/^state: .*$/m, "state: closed/state")
+      .replace(/^audit: .*$/m, "audit: [ { file: closed/audit.jsonl } ]");
+    const { code, err } = await run(`serve --check --config ${await file("closed.yaml", yaml)}`);
+    assert.equal(code, 2);
+    assert.match(err, /^Cannot write the audit log to .*EACCES/m);
+    assert.match(err, /^Cannot keep state in .*EACCES/m);
   });
 });
 
@@ -160,13 +204,16 @@ describe("doctor", () => {
     const checks = findings.map(({ check }) => check);
     const wanted = [
       "policy",
-      "issuer demo",
       "keys",
+      "audit file",
+      "state",
+      "issuer demo",
       "nats",
       "server-version",
       "trusted-proxy",
       "jetstream",
       "clock",
+      "audit stream",
     ];
     for (const check of wanted) assert(checks.includes(check), check);
     assert.equal(words.out.match(/^ok /gm)?.length, checks.length);
@@ -176,7 +223,9 @@ describe("doctor", () => {
     const yaml = (await readFile(stack.configFile, "utf8"))
       .replace(/^policy: .*$/m, "policy: bad-policy.yaml")
       .replace(/^ {4}url: .*$/m, "    url: http://127.0.0.1:1")
-      .replace(/ {2}keys: .*$/m, "  keys: nowhere");
+      .replace(/ {2}keys: .*$/m, "  keys: nowhere")
+      .replace(/^state: .*$/m, "state: policy.yaml")
+      .replace(/^audit: .*$/m, "audit: [ { file: nowhere/audit.jsonl } ]");
     const { code, out } = await run(`doctor --json --config ${await file("ill.yaml", yaml)}`);
     assert.equal(code, 1);
     const findings = JSON.parse(out) as readonly { check: string; ok: boolean; remedy: string }[];
@@ -184,8 +233,10 @@ describe("doctor", () => {
       findings.map(({ check, ok, remedy }) => [check, ok, remedy !== ""]),
       [
         ["policy", false, true],
-        ["issuer demo", false, true],
         ["keys", false, true],
+        ["audit file", false, true],
+        ["state", false, true],
+        ["issuer demo", false, true],
       ],
     );
   });
@@ -219,6 +270,54 @@ describe("whoami", () => {
     assert.match(nobody.err, /Cannot ask http:\/\/127\.0\.0\.1:1\//);
     assert.notEqual(odd.code, 0);
     assert.doesNotMatch(odd.out + odd.err, /a fault of its own|two words/);
+  });
+});
+
+describe("policy explain, of a running gateway", () => {
+  const action = "publish orders.eu.1.create";
+
+  test("says what the bearer of a token may do there, by which line, or what is missing", async () => {
+    const [alice, bob] = [stack.token("alice"), stack.token("bob")];
+    const at = `--at ${stack.gatewayUrl}`;
+    const [allowed, refused, json, read] = await Promise.all([
+      run(`policy explain ${at} ${action}`, { stdin: alice }),
+      run(`policy explain ${at} ${action}`, { env: { COUNTERSIGN_TOKEN: bob } }),
+      run(`policy explain --as - --json ${action}`, {
+        stdin: bob,
+        env: { COUNTERSIGN_URL: stack.gatewayUrl },
+      }),
+      run(`policy explain ${at} read-audit`, { stdin: bob }),
+    ]);
+    assert.deepEqual(
+      [allowed, refused, json, read].map(({ code }) => code),
+      [0, 1, 1, 1],
+    );
+    assert.match(
+      allowed.out,
+      /^allowed {2}publish orders\.eu\.1\.create\nas {7}the bearer of this token, with order-clerk; policy [0-9a-f]{12}\nby {7}publish orders\.\{region\}\.\*\.create {2}role order-clerk\n$/,
+    );
+    assert.match(refused.out, /^refused .*\n.*\nnear .*\n {9}missing: token 2 is "eu"; .* is "us"\n$/);
+    assert.equal((JSON.parse(json.out) as { outcome: string }).outcome, "refused");
+    assert.match(read.out, /because {2}no line of these roles is near\n$/);
+  });
+
+  test("is refused to nobody's token with 1, and what cannot be asked is answered with 2", async () => {
+    const at = `--at ${stack.gatewayUrl}`;
+    const [forged, nobody, both, neither, policy] = await Promise.all([
+      run(`policy explain ${at} ${action}`, { stdin: "a.b.c" }),
+      run(`policy explain --at http://127.0.0.1:1 ${action}`, { stdin: stack.token("bob") }),
+      run(`policy explain ${at} --as bob ${action}`),
+      run(`policy explain ${action}`),
+      run(`policy explain ${at} --policy policy.yaml ${action}`),
+    ]);
+    assert.deepEqual(
+      [forged, nobody, both, neither, policy].map(({ code }) => code),
+      [1, 2, 2, 2, 2],
+    );
+    assert.match(forged.out, /request [0-9a-f-]{36}/);
+    for (const { err } of [both, neither])
+      assert.match(err, /expected either --as with a name, or --as - or --at/);
+    assert.match(policy.err, /leave out --policy/);
   });
 });
 

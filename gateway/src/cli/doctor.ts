@@ -1,14 +1,17 @@
 import { styleText } from "node:util";
 import { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
-import { type Examined, examine } from "../examine.ts";
+import { examine } from "../examine.ts";
+import type { Examined } from "../examine-local.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 import { configPath, DEFAULT_CONFIG_FILE } from "./serve.ts";
 
 /** `countersign doctor`: looks at everything the gateway needs and says how to mend what is wrong. */
 export function doctorCommand(io: CommandIo): Command {
   return new Command("doctor")
-    .description("look at everything the gateway needs: policy, issuers, keys, NATS, clock; with remedies")
+    .description(
+      "look at everything the gateway needs: policy, keys, files, issuers, NATS, clock; with remedies",
+    )
     .option("--config <file>", "the configuration file", io.env.COUNTERSIGN_CONFIG ?? DEFAULT_CONFIG_FILE)
     .option("--json", "print the findings as one JSON array")
     .addHelpText(

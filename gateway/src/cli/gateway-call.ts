@@ -9,6 +9,11 @@ const TOKEN_BYTES_MAX = 16_384;
 export const TOKEN_HELP =
   "The access token is read from COUNTERSIGN_TOKEN, or else from standard input; never from an argument, which\nevery process of the machine could read.";
 
+/** The gateway that is meant when nobody names one. */
+export function defaultGatewayUrl({ env }: CommandIo): string {
+  return env.COUNTERSIGN_URL ?? "http://127.0.0.1:8480";
+}
+
 export interface GatewayAnswer {
   readonly ok: boolean;
   readonly status: number;

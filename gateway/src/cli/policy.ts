@@ -12,6 +12,8 @@ import { parsePolicy } from "../policy/parse.ts";
 import { permissionsOf } from "../policy/permissions.ts";
 import { formatMistake, type Policy } from "../policy/policy.ts";
 import { runPolicyTests, type TestResult } from "../policy/run-tests.ts";
+import { explainLive } from "./explain-live.ts";
+import { defaultGatewayUrl, TOKEN_HELP } from "./gateway-call.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 import { diffCommand, whoCanCommand } from "./policy-compare.ts";
 import { pushCommand } from "./policy-push.ts";
@@ -123,29 +125,63 @@ Example:
 function explainCommand(io: CommandIo): Command {
   return withPolicy(new Command("explain"))
     .description("say whether an identity may do something: by which line, or what is missing")
-    .requiredOption("--as <name>", "whom to ask for: a name of the policy's identities")
+    .option("--as <name>", "whom to ask for: a name of the policy's identities; - is the bearer of a token")
+    .option("--at <url>", "ask the gateway there, whose policy is in force, for the bearer of a token")
     .argument("<action...>", "a verb and its object")
     .addHelpText(
       "after",
       `
 ${ACTIONS}
 
-Exits with 0 when allowed, 1 when refused, 2 when there is no such identity or action.
+With --as - or --at a running gateway is asked (default: COUNTERSIGN_URL, else http://127.0.0.1:8480), which shows no
+more than the bearer may know. ${TOKEN_HELP}
+
+Exits with 0 when allowed, 1 when refused, 2 when there is no such identity or action, or nobody to ask.
 
 Examples:
   countersign policy explain --as bob publish orders.us.1.create
-  countersign policy explain --as carol subscribe 'orders.>'`,
+  countersign policy explain --as carol subscribe 'orders.>'
+  npm run -s token -- bob | countersign policy explain --as - publish orders.eu.1.create`,
     )
-    .action((words: readonly string[], flags: AsFlags) => {
+    .action(async (words: readonly string[], flags: ExplainFlags) => {
+      const action = actionOf(words);
+      const paint = paintOf(io);
+      const { json = false } = flags;
+      const { name, at } = askedFor(flags, io);
+      if (name === undefined) return io.exit(await explainLive(io, action, { at, json, paint }));
       const policy = findPolicy(flags, io);
-      const explanation = explain(policy, namedIn(policy, flags.as, io), actionOf(words), io.clock());
+      const explanation = explain(policy, namedIn(policy, name, io), action, io.clock());
       io.exit(explanation.outcome === "allowed" ? EXIT.yes : EXIT.no);
-      io.out(
-        flags.json
-          ? `${JSON.stringify(explanation)}\n`
-          : renderExplanation(explanation, flags.as, paintOf(io)),
-      );
+      io.out(json ? `${JSON.stringify(explanation)}\n` : renderExplanation(explanation, name, paint));
     });
+}
+
+interface ExplainFlags extends Flags {
+  readonly as?: string;
+  readonly at?: string;
+}
+
+/** Whom `explain` asks for: somebody named in a policy file, or the bearer of a token at a gateway, never both. */
+function askedFor(
+  { as, at, policy, config }: ExplainFlags,
+  io: CommandIo,
+): { readonly name: string; readonly at?: never } | { readonly name?: never; readonly at: string } {
+  const name = as === "-" ? undefined : as;
+  const isLive = as === "-" || at !== undefined;
+  if (isLive === (name !== undefined)) {
+    throw new GatewayError(
+      "CONFIG_INVALID",
+      "Cannot explain: expected either --as with a name, or --as - or --at",
+    );
+  }
+  if (name !== undefined) return { name };
+  if (policy !== undefined || config !== undefined) {
+    throw new GatewayError(
+      "CONFIG_INVALID",
+      "Cannot explain: a gateway has its own policy; leave out --policy and --config",
+    );
+  }
+  return { at: at ?? defaultGatewayUrl(io) };
 }
 
 function grantsCommand(io: CommandIo): Command {

@@ -3,12 +3,12 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { Command } from "commander";
 import type { Config } from "../config/config.ts";
-import { loadConfig } from "../config/load.ts";
-import { loadNatsKeys } from "../credentials/nats-keys.ts";
+import { formatMistakes, loadConfig, readConfig } from "../config/load.ts";
+import { localOf } from "../config/local.ts";
 import { GatewayError } from "../errors.ts";
+import { examineLocal } from "../examine-local.ts";
 import { startGateway } from "../gateway.ts";
 import { createLog } from "../log.ts";
-import { loadCandidate } from "../policy/candidate.ts";
 import { PLACEHOLDER_ISSUER } from "./init-starters.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
@@ -20,7 +20,7 @@ export function serveCommand(io: CommandIo): Command {
   return new Command("serve")
     .description("run the gateway")
     .option("--config <file>", "the configuration file", io.env.COUNTERSIGN_CONFIG ?? DEFAULT_CONFIG_FILE)
-    .option("--check", "report every mistake in configuration, keys and policy, and end")
+    .option("--check", "report every mistake in configuration, policy, keys and files, and end")
     .addHelpText(
       "after",
       `
@@ -72,15 +72,19 @@ function placeholderWarnings({ issuers }: Config): readonly string[] {
     });
 }
 
+/** Looks at everything on this machine, and only then says what is wrong: all of it. */
 async function checkAll(io: CommandIo, path: string): Promise<void> {
-  const config = await loadConfig(path);
-  await loadNatsKeys(config.nats.keys);
-  const names = config.issuers.map(({ name }) => name);
-  const { policy, warnings } = loadCandidate(config.policy, names, io.clock());
-  const roles = policy.roles.length;
-  for (const warning of [...placeholderWarnings(config), ...warnings]) io.err(`warning: ${warning}\n`);
-  io.out(
-    `${path}: ok; policy ${policy.version.slice(0, 12)}, ${roles === 1 ? "1 role" : `${roles} roles`}\n`,
-  );
+  const parsed = await readConfig(path);
+  const wrong = parsed.ok ? [] : [formatMistakes(path, parsed.mistakes)];
+  const local = parsed.ok ? localOf(parsed.config) : parsed.local;
+  const { candidate } = await examineLocal(local, io.clock, ({ ok, found }) => {
+    if (!ok) wrong.push(found);
+  });
+  const placeholders = parsed.ok ? placeholderWarnings(parsed.config) : [];
+  for (const warning of [...placeholders, ...(candidate?.warnings ?? [])]) io.err(`warning: ${warning}\n`);
+  if (!candidate || wrong.length > 0) throw new GatewayError("CONFIG_INVALID", wrong.join("\n"));
+  const { version, roles } = candidate.policy;
+  const count = roles.length === 1 ? "1 role" : `${roles.length} roles`;
+  io.out(`${path}: ok; policy ${version.slice(0, 12)}, ${count}\n`);
   io.exit(EXIT.yes);
 }

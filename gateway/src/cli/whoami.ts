@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { callGateway, problemText, TOKEN_HELP } from "./gateway-call.ts";
+import { callGateway, defaultGatewayUrl, problemText, TOKEN_HELP } from "./gateway-call.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
 /** What `GET /v1/whoami` answers. */
@@ -18,7 +18,7 @@ interface Whoami {
 export function whoamiCommand(io: CommandIo): Command {
   return new Command("whoami")
     .description("ask a gateway who it takes you for: your token, your roles, until when")
-    .option("--at <url>", "the gateway's public URL", io.env.COUNTERSIGN_URL ?? "http://127.0.0.1:8480")
+    .option("--at <url>", "the gateway's public URL", defaultGatewayUrl(io))
     .option("--json", "print the answer as JSON")
     .addHelpText(
       "after",

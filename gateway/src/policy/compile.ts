@@ -26,7 +26,7 @@ export const DEFAULT_LIMITS: Limits = {
  * identity and policy version, until `grant.until`.
  *
  * @throws GatewayError POLICY_INVALID when templates make more than `LIMITS.grantRulesMax` (4,000) lines, or the
- *         lines more NATS permissions than that
+ *         lines more than `LIMITS.grantPermissionsMax` (8,000) NATS permissions
  */
 export function compileGrant(policy: Policy, identity: Identity, now: EpochSeconds): Grant {
   const users = rolesGiven(policy, identity, now);
@@ -203,16 +203,17 @@ function hashOf(grant: Grant): string {
   const permissions = permissionsOf(grant, "_INBOX.x");
   const entries = [permissions.pub.allow, permissions.pub.deny, permissions.sub.allow, permissions.sub.deny];
   const count = entries.reduce((sum, list) => sum + (list?.length ?? 0), 0);
-  if (count > LIMITS.grantRulesMax) throw tooLarge(grant.user, "NATS permissions", grant.may[0]?.rule);
+  if (count > LIMITS.grantPermissionsMax) throw tooLarge(grant.user, "NATS permissions", grant.may[0]?.rule);
   const ways = grant.may.filter(({ verb }) => verb === "connect").map(({ object }) => object?.way);
   const told = JSON.stringify([permissions, [...new Set(ways)].sort(), grant.limits, grant.until ?? null]);
   return createHash("sha256").update(told).digest("base64url");
 }
 
-function tooLarge(user: string, what: string, rule: RuleRef | undefined): GatewayError {
+function tooLarge(user: string, what: "lines" | "NATS permissions", rule: RuleRef | undefined): GatewayError {
+  const max = what === "lines" ? LIMITS.grantRulesMax : LIMITS.grantPermissionsMax;
   const at = rule ? `; it grew too large at ${rule.file}:${rule.line} "${rule.text}"` : "";
   return new GatewayError(
     "POLICY_INVALID",
-    `Cannot compile the grant of ${user}: more than ${LIMITS.grantRulesMax} ${what}${at}`,
+    `Cannot compile the grant of ${user}: more than ${max} ${what}${at}`,
   );
 }

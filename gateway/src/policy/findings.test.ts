@@ -89,7 +89,7 @@ test("parsePolicy() warns of a direct connection that a named identity does not 
 });
 
 test("parsePolicy() refuses a policy under which a named identity's grant cannot be compiled", () => {
-  const streams = Array.from({ length: 60 }, (_, number) => `      - read-stream S${number} a.>\n`).join("");
+  const streams = Array.from({ length: 120 }, (_, number) => `      - read-stream S${number} a.>\n`).join("");
   const named = "identities: { ann: { issuer: demo, user: ann } }\n";
-  assert.match(mistakesIn(ROLE + streams + named)[0] ?? "", /^66:1 Cannot compile the grant of demo-ann/);
+  assert.match(mistakesIn(ROLE + streams + named)[0] ?? "", /^126:1 Cannot compile the grant of demo-ann/);
 });

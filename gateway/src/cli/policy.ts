@@ -134,7 +134,8 @@ function explainCommand(io: CommandIo): Command {
 ${ACTIONS}
 
 With --as - or --at a running gateway is asked (default: COUNTERSIGN_URL, else http://127.0.0.1:8480), which shows no
-more than the bearer may know. ${TOKEN_HELP}
+more than the bearer may know.
+${TOKEN_HELP}
 
 Exits with 0 when allowed, 1 when refused, 2 when there is no such identity or action, or nobody to ask.
 

@@ -13,11 +13,18 @@ export function instanceNameOf({ instance }: Config): string {
   return name.replaceAll(/[^A-Za-z0-9_-]/g, "-").slice(0, 64) || "gateway";
 }
 
-/** @throws GatewayError KEYS_INVALID, also when they were made for another kind of cluster than is configured */
-export async function loadKeys(config: Config): Promise<NatsKeys> {
-  const keys = await loadNatsKeys(config.nats.keys);
-  if (keys.kind !== config.nats.mode) {
-    const message = `Cannot use the keys in ${config.nats.keys}: made for \`mode: ${keys.kind}\`, and the configuration says ${config.nats.mode}`;
+/**
+ * @param nats.mode  absent when the configuration is wrong there
+ * @throws GatewayError KEYS_INVALID, also when they were made for another kind of cluster than is configured
+ */
+export async function loadKeys({
+  nats,
+}: {
+  readonly nats: Pick<Config["nats"], "keys"> & Partial<Pick<Config["nats"], "mode">>;
+}): Promise<NatsKeys> {
+  const keys = await loadNatsKeys(nats.keys);
+  if (nats.mode !== undefined && keys.kind !== nats.mode) {
+    const message = `Cannot use the keys in ${nats.keys}: made for \`mode: ${keys.kind}\`, and the configuration says ${nats.mode}`;
     throw new GatewayError("KEYS_INVALID", message);
   }
   return keys;

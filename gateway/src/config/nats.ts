@@ -29,7 +29,7 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
         .meta({
           description: "`tls://host:port`, or `nats://host:port` on loopback; any server of the cluster.",
         }),
-      mode: modeSchema(),
+      mode: natsModeSchema(),
       ca: certificate(context)
         .optional()
         .meta({ description: "Path of the authority to trust instead of the system's, PEM." }),
@@ -87,7 +87,7 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
 
 const PROXY = "dangerously-without-trusted-proxy";
 
-function modeSchema(): z.ZodType<"operator" | "hosted"> {
+export function natsModeSchema(): z.ZodType<"operator" | "hosted"> {
   return z
     .enum(["operator", "hosted"], {
       error: ({ input }) =>

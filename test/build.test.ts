@@ -80,6 +80,16 @@ describe("npm run build", () => {
     assert.match(await readFile(join(dist, "countersign", "LICENSE"), "utf8"), /Apache License/);
   });
 
+  test("each package has its own words", async () => {
+    for (const [built, source] of [
+      ["countersign", ROOT],
+      ["seal", join(ROOT, "seal")],
+    ] as const) {
+      const words = await readFile(join(source, "README.md"), "utf8");
+      assert.equal(await readFile(join(dist, built, "README.md"), "utf8"), words);
+    }
+  });
+
   test("dist/seal is plain JavaScript that a service imports, with types that tell what is there", async () => {
     const seal = await import(pathToFileURL(join(dist, "seal", "index.js")).href);
     assert.equal(seal.userName("demo", "alice"), "demo-alice");

@@ -10,13 +10,19 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
+type Workspace = "gateway" | "seal";
+
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-/** What each package takes along from the root. */
-const TEXTS = ["LICENSE", "README.md"];
+/** What each package takes along, from the root. */
+const TEXTS: Readonly<Record<Workspace, readonly string[]>> = {
+  gateway: ["LICENSE", "README.md"],
+  // It has words of its own for the services that import it.
+  seal: ["LICENSE", "seal/README.md"],
+};
 /** The oldest Node that production may run. */
 const NODE_MIN = 22;
 /**
@@ -36,7 +42,7 @@ buildSeal(join(dist, "seal"));
 console.log(`Built ${join(dist, "countersign")} and ${join(dist, "seal")}`);
 
 async function buildCountersign(folder: string): Promise<void> {
-  begin(folder);
+  begin(folder, "gateway");
   const outfile = join(folder, "countersign.js");
   await build({
     entryPoints: [join(ROOT, "gateway", "src", "main.ts")],
@@ -54,7 +60,7 @@ async function buildCountersign(folder: string): Promise<void> {
 }
 
 function buildSeal(folder: string): void {
-  begin(folder);
+  begin(folder, "seal");
   const config = join(mkdtempSync(join(folder, "build-")), "tsconfig.json");
   const settings = {
     extends: join(ROOT, "tsconfig.json"),
@@ -78,13 +84,13 @@ function buildSeal(folder: string): void {
   writeManifest(folder, "seal", { exports: { ".": { types: "./index.d.ts", default: "./index.js" } } });
 }
 
-function begin(folder: string): void {
+function begin(folder: string, workspace: Workspace): void {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  for (const name of TEXTS) copyFileSync(join(ROOT, name), join(folder, name));
+  for (const path of TEXTS[workspace]) copyFileSync(join(ROOT, path), join(folder, basename(path)));
 }
 
-function writeManifest(folder: string, workspace: string, entry: object): void {
+function writeManifest(folder: string, workspace: Workspace, entry: object): void {
   const manifest = JSON.parse(readFileSync(join(ROOT, workspace, "package.json"), "utf8"));
   const { name, version, license, type, description, engines } = manifest;
   const published = { name, version, license, type, description, engines, ...entry };

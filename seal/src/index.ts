@@ -3,6 +3,7 @@ export type { EpochSeconds, HeaderList, SealClaims, SealedMessageClaims } from "
 export { isCovered, payloadDigest } from "./digests.ts";
 export { type EscapeOptions, escapeToken, parseUserName, unescapeToken, userName } from "./escape.ts";
 export type { SealPublicKey } from "./jwks.ts";
+export { isKid } from "./jws.ts";
 export { fileKeySet, type RemoteKeySetOptions, remoteKeySet, staticKeySet } from "./keys.ts";
 export type { NatsMessage, PlainMessage, ReceivedHeaders, ReceivedMessage } from "./received.ts";
 export {

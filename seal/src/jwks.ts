@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { isBase64urlOf32Bytes } from "./base64url.ts";
 import type { EpochSeconds } from "./claims.ts";
-import { KID } from "./jws.ts";
+import { isKid } from "./jws.ts";
 
 /** A key that seals are verified with. */
 export interface SealPublicKey {
@@ -49,7 +49,7 @@ function parseKey(jwk: unknown): SealPublicKey | undefined {
   if (typeof jwk !== "object" || jwk === null) return undefined;
   const { kty, crv, alg, use, kid, x, y, nbf, exp, revoked }: Readonly<Record<string, unknown>> = { ...jwk };
   if (kty !== "EC" || crv !== "P-256" || alg !== "ES256" || use !== "sig") return undefined;
-  if (typeof kid !== "string" || !KID.test(kid) || !isCoordinate(x) || !isCoordinate(y)) return undefined;
+  if (!isKid(kid) || !isCoordinate(x) || !isCoordinate(y)) return undefined;
   if (!isSeconds(nbf) || !isSeconds(exp)) return undefined;
   const isRevoked = revoked !== undefined && revoked !== null && revoked !== false;
   try {

@@ -7,8 +7,12 @@ import { parseStrictJson } from "./strict-json.ts";
 /** `typ` of a seal that is a token of its own (draft-ietf-oauth-transaction-tokens), and of a tree's root. */
 export type JwsType = "txntoken+jwt" | "seal-root+jwt";
 
-/** Names a key; never a path, a URL or a query. */
-export const KID: RegExp = /^[A-Za-z0-9_-]{1,64}$/;
+const KID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Whether it can name a key (`kid`): 1 to 64 of A-Z a-z 0-9 _ -, and so never a path, a URL or a query. */
+export function isKid(value: unknown): value is string {
+  return typeof value === "string" && KID.test(value);
+}
 
 /** A compact JWS whose header was judged and whose signature was not. */
 export interface Jws {
@@ -51,7 +55,7 @@ export function parseJws(text: string, typ: JwsType): Jws {
   if (members.typ !== typ) throw new SealError("typ_wrong", `The JWS header has another typ than ${typ}`);
   if (members.alg !== "ES256") throw new SealError("alg_wrong", "The JWS header has another alg than ES256");
   const { kid } = members;
-  if (typeof kid !== "string" || !KID.test(kid) || Object.keys(members).length !== 3) {
+  if (!isKid(kid) || Object.keys(members).length !== 3) {
     throw new SealError("header_invalid", "The JWS header is not exactly alg, typ and a well-formed kid");
   }
   return { kid, payload, signature, signingInput: text.slice(0, text.lastIndexOf(".")) };

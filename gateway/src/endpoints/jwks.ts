@@ -1,3 +1,4 @@
+import { isKid } from "@countersign/seal";
 import type { FastifyInstance } from "fastify";
 import { messageOf } from "../errors.ts";
 import type { Clock, EpochSeconds } from "../time.ts";
@@ -10,9 +11,6 @@ export interface PublicJwk {
   /** Nothing was sealed with it after. */
   readonly exp: EpochSeconds;
 }
-
-/** The grammar of a `kid`, as a verifier asks for one. */
-const KID = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** Short, since a verifier that misses a new instance's first key asks again only after a minute. */
 const REMEMBERED_SECONDS = 1;
@@ -33,7 +31,7 @@ export function addJwks(
   const current = remembered(() => keys.current(), clock);
   app.get("/.well-known/jwks.json", async (request, reply) => {
     const { kid } = orRefuse(readSingles(request, ["kid"]));
-    if (kid !== undefined && !KID.test(kid)) {
+    if (kid !== undefined && !isKid(kid)) {
       const why = "expected 1 to 64 of A-Z a-z 0-9 _ -";
       throw new RefusalError({ reason: "request_invalid", what: "query parameter kid", why });
     }

@@ -33,7 +33,7 @@ import { createIdentityDial } from "./nats/identity-dial.ts";
 import { createPolicyKv } from "./nats/policy-kv.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
-import { type Nats, openState, type State } from "./open-state.ts";
+import { type NatsAccess, openState, type State } from "./open-state.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
 import { permissionsOf } from "./policy/permissions.ts";
@@ -251,7 +251,7 @@ function openSink(log: Logger, target: Config["audit"][number], control: Control
   }
 }
 
-function openPool({ config, log, clock, running }: Base, { dial, keys, instance }: Nats): Pool {
+function openPool({ config, log, clock, running }: Base, { dial, keys, instance }: NatsAccess): Pool {
   const inboxKey = keys.clusterSecret.subkey("inbox");
   const signer = { accountPublicKey: keys.accountPublicKey, signingKey: keys.signingKey };
   const identityDial = createIdentityDial({

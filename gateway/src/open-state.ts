@@ -17,14 +17,15 @@ export interface State {
   readonly sealKeys: SealKeys;
 }
 
-export interface Nats {
+/** How this instance comes into NATS. */
+export interface NatsAccess {
   readonly dial: Dial;
   readonly keys: NatsKeys;
   readonly instance: string;
 }
 
 /** What the gateway keeps in its own account. */
-export async function openState(base: Base, { dial, keys, instance }: Nats): Promise<State> {
+export async function openState(base: Base, { dial, keys, instance }: NatsAccess): Promise<State> {
   const { config, log, clock, running, readiness, giveUp } = base;
   let control: Control | undefined;
   let sessions: SessionKv | undefined;

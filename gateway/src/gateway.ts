@@ -1,10 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createAdmit } from "./admit.ts";
-import { createFileSink } from "./audit/file-sink.ts";
-import { createAuditLog } from "./audit/log.ts";
 import type { AuditLog } from "./audit/record.ts";
-import type { Sink } from "./audit/sink.ts";
-import { createStdoutSink } from "./audit/stdout-sink.ts";
 import type { Base } from "./base.ts";
 import type { Config } from "./config/config.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
@@ -23,16 +19,14 @@ import { parsePresented } from "./identity/present.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
 import { startAdmin, startPublic } from "./listeners.ts";
 import type { Logger } from "./log.ts";
-import { meterAudit } from "./metered.ts";
 import { createMetrics } from "./metrics.ts";
-import { createAuditStream } from "./nats/audit-stream.ts";
 import type { Pool } from "./nats/connection.ts";
-import type { Control } from "./nats/control.ts";
 import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
 import { createPolicyKv } from "./nats/policy-kv.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
+import { openAudit } from "./open-audit.ts";
 import { type NatsAccess, openState, type State } from "./open-state.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
@@ -108,7 +102,7 @@ async function compose(base: Base): Promise<Gateway> {
     clock,
     log,
   });
-  const audit = openAudit(base, state.control, instance);
+  const audit = openAudit(base, { control: state.control, instance });
   // Between closing the pool and the log: what the last confirmations complete is handed over at a turn's end.
   running.add(() => nextTurn());
   const pool = openPool(base, { dial, keys, instance });
@@ -220,35 +214,6 @@ function addGauges({ metrics }: Base, { streams, pool }: Carried): void {
     { name: "countersign_nats_connections", help: "NATS connections of users open now." },
     () => pool.size,
   );
-}
-
-function openAudit({ config, log, metrics, running }: Base, control: Control, instance: string): AuditLog {
-  const unwritten = metrics
-    .counter({
-      name: "countersign_records_unwritten_total",
-      help: "Records not written; they had no effect.",
-    })
-    .of();
-  const audit = createAuditLog({
-    sinks: config.audit.map((target) => openSink(log, target, control, instance)),
-    onFault: (fault) => {
-      unwritten.add(fault.records);
-      log.error({ ...fault }, "audit record not written");
-    },
-  });
-  running.add(() => audit.close());
-  return meterAudit(audit, metrics);
-}
-
-function openSink(log: Logger, target: Config["audit"][number], control: Control, instance: string): Sink {
-  switch (target.to) {
-    case "stdout":
-      return createStdoutSink();
-    case "file":
-      return createFileSink({ ...target, onFault: (why) => log.error({ why }, "audit file") });
-    case "stream":
-      return createAuditStream({ control, instance });
-  }
 }
 
 function openPool({ config, log, clock, running }: Base, { dial, keys, instance }: NatsAccess): Pool {

@@ -1,0 +1,47 @@
+import type { AuditCompletion, AuditLog } from "./audit/record.ts";
+import { type Clock, isoTimeOf } from "./time.ts";
+import { createTurn } from "./turn.ts";
+
+/** How one message fared. */
+export interface Done {
+  readonly txn: string;
+  readonly outcome: AuditCompletion["outcome"];
+  readonly why?: string | undefined;
+  /** Of the tree that sealed it. */
+  readonly root?: string | undefined;
+}
+
+/** Keeps a completion's line under 64 KiB: a txn is 36 characters. */
+const TXNS_PER_COMPLETION_MAX = 1_000;
+
+/** Makes what completes records: what fared alike in one turn by one line. */
+export function createCompletions({
+  audit,
+  clock,
+  instance,
+}: {
+  readonly audit: Pick<AuditLog, "complete">;
+  readonly clock: Clock;
+  readonly instance: string;
+}): (done: Done) => void {
+  function completeTogether(done: readonly Done[]): void {
+    const alike = Map.groupBy(done, ({ outcome, why, root }) => `${outcome} ${why ?? ""} ${root ?? ""}`);
+    const at = isoTimeOf(clock());
+    for (const group of alike.values()) {
+      const [first] = group;
+      if (!first) continue;
+      const { outcome, why, root } = first;
+      audit.complete({
+        kind: "completion",
+        at,
+        instance,
+        txns: group.map(({ txn }) => txn),
+        outcome,
+        ...(why !== undefined && { why }),
+        ...(root !== undefined && { root }),
+      });
+    }
+  }
+
+  return createTurn<Done>(completeTogether, { batchMax: TXNS_PER_COMPLETION_MAX });
+}

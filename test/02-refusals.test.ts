@@ -148,6 +148,14 @@ describe("who cannot prove who they are", () => {
     }
   });
 
+  test("another scheme is taken for no proof: no error code, and the record says what was there", async () => {
+    const answer = await stack.call(PUBLISH, { method: "POST", headers: { authorization: "Basic YTpi" } });
+    const expected = { status: 401, code: "unauthenticated", reason: "proof_missing" };
+    const record = await assertRefused(answer, expected);
+    assert.equal(answer.headers["www-authenticate"], `Bearer ${metadata()}`);
+    assert.deepEqual(record.refusal, { reason: "proof_missing", why: "another scheme than Bearer" });
+  });
+
   test("a token presented twice is 400", async () => {
     const token = stack.token("alice");
     const text = await stack.raw(

@@ -8,7 +8,8 @@ export type Refusal = ProofRefusal | RequestRefusal | GrantRefusal | EffectRefus
 
 /** Who the caller is could not be established. */
 export type ProofRefusal =
-  | { readonly reason: "proof_missing" }
+  /** None that we take; `why` when there was something else in its place. */
+  | { readonly reason: "proof_missing"; readonly why?: string }
   /** May be read in two ways: two Authorization headers, a duplicate cookie, a header that only we set. */
   | { readonly reason: "proof_malformed"; readonly why: string }
   /** Not to be believed: no token or session id at all, over the size limit; signature, algorithm, type, key, claims. */

@@ -26,7 +26,7 @@ const PLAIN = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
  * line, whatever an object carries besides; the compiler refuses a list that forgets an arm or names no member.
  */
 const EVIDENCE: { readonly [R in Refusal["reason"]]: readonly Evidence<R>[] } = {
-  proof_missing: [],
+  proof_missing: ["why"],
   proof_malformed: ["why"],
   proof_invalid: ["why"],
   proof_expired: ["expiredAt", "now"],

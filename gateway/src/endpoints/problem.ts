@@ -101,7 +101,7 @@ export function dress(face: Face, where: Where): Problem {
 function faceOf(refusal: Refusal): Face {
   switch (refusal.reason) {
     case "proof_missing":
-      // RFC 6750 §3.1: no error code for a request that presented nothing.
+      // RFC 6750 §3.1: no error code for a request that presented nothing, or by a method that is not supported.
       return { status: 401, code: "unauthenticated", challenge: null, detail: "Sign in or present a token." };
     case "proof_malformed":
       return {

@@ -100,10 +100,13 @@ test("parsePresented() refuses a seal header of every length, those of known nam
   }
 });
 
-test("parsePresented() refuses another scheme than Bearer, and a scheme without a token", () => {
-  const why = "an Authorization header that is not Bearer and a token";
-  for (const value of ["Basic YTpi", "Bearer", "Bearer  ", "", "Negotiate abc", "BearerX abc", "DPoP abc"]) {
-    assert.deepEqual(parse("Authorization", value), invalid(why), value);
+test("parsePresented() takes another scheme than Bearer for no proof, and Bearer without a token for a wrong one", () => {
+  const none = { ok: false, refusal: { reason: "proof_missing", why: "another scheme than Bearer" } };
+  for (const value of ["Basic YTpi", "", "Negotiate abc", "BearerX abc", "DPoP abc"]) {
+    assert.deepEqual(parse("Authorization", value), none, value);
+  }
+  for (const value of ["Bearer", "bearer  ", "BEARER "]) {
+    assert.deepEqual(parse("Authorization", value), invalid("a Bearer without a token"), value);
   }
 });
 
@@ -210,7 +213,7 @@ test("parsePresented() never throws, and what it takes for a proof stood in the 
   fc.assert(
     fc.property(fc.array(fc.tuple(name, value), { maxLength: 8 }), (headers) => {
       const outcome = parse(...headers.flat());
-      if (!outcome.ok) return assert.match(outcome.refusal.reason, /^proof_(?:malformed|invalid)$/);
+      if (!outcome.ok) return assert.match(outcome.refusal.reason, /^proof_(?:malformed|invalid|missing)$/);
       for (const proof of outcome.value.proofs) {
         const shown = proof.kind === "bearer" ? proof.token : `${cookieName}=${proof.id}`;
         assert.ok(headers.some(([, text]) => text.includes(shown)));

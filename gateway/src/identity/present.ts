@@ -24,8 +24,8 @@ export interface RequestHead {
  * read in two ways is refused: another server on the way may have read it the other way.
  *
  * @returns `proof_malformed` for duplicates of what may stand once, names with `_`, headers that only we set;
- *   `proof_invalid` for other schemes than Bearer, a token or cookie outside its grammar
- * @source  RFC 6750 §2.1, §3.1 (a malformed token is an invalid one); RFC 9110 §5.3 (duplicates); IIS turns `-` into `_` (`HTTP_X_USER`), where names collide
+ *   `proof_invalid` for a token or cookie outside its grammar; `proof_missing` for another scheme than Bearer
+ * @source  RFC 6750 §2.1, §3.1 (a malformed token is an invalid one, another scheme is none); RFC 9110 §5.3 (duplicates); IIS turns `-` into `_` (`HTTP_X_USER`), where names collide
  */
 export function parsePresented(head: RequestHead): Outcome<Presented> {
   const raw = head.rawHeaders;
@@ -48,7 +48,8 @@ export function parsePresented(head: RequestHead): Outcome<Presented> {
     seen[field] = value;
     if (field !== "authorization") continue;
     const token = bearerOf(value);
-    if (token === undefined) return invalid("an Authorization header that is not Bearer and a token");
+    if (token === undefined) return refused({ reason: "proof_missing", why: "another scheme than Bearer" });
+    if (token === "") return invalid("a Bearer without a token");
     if (token.length > (head.tokenBytesMax ?? TOKEN_BYTES_MAX)) return invalid("a token over the size limit");
     proofs.push({ kind: "bearer", token });
   }
@@ -107,13 +108,12 @@ function oursOrNone(name: string): "ours" | undefined {
 }
 
 /**
- * @returns what follows the scheme, or undefined; the scheme in any case (RFC 9110 §11.4). The token's own grammar
+ * @returns what follows the scheme, empty when nothing does; undefined for another one; the scheme in any case (RFC 9110 §11.4). The token's own grammar
  *   is looked at when it is verified: here, on every request, it would be read twice.
  */
 function bearerOf(value: string): string | undefined {
-  if (value.slice(0, 7).toLowerCase() !== "bearer ") return undefined;
-  const token = value.slice(7).trim();
-  return token === "" ? undefined : token;
+  if (!/^bearer(?: |$)/i.test(value)) return undefined;
+  return value.slice(7).trim();
 }
 
 /**

@@ -13,9 +13,9 @@ import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { startGateway } from "@countersign/devstack/gateway-process.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
+import { followCertificate, listen, readCertificate } from "countersign/compose/listen.ts";
 import { loadConfig } from "countersign/config/load.ts";
 import { createEndpointServer } from "countersign/endpoints/server.ts";
-import { followCertificate, listen, readCertificate } from "countersign/listen.ts";
 import { type JsonObject, send, startTestStack, type TestStack } from "./support.ts";
 
 // The library insists on a metadata polyfill for its dependency injection, and then asks it nothing it needs.

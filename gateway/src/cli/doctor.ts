@@ -1,8 +1,8 @@
 import { styleText } from "node:util";
 import { Command } from "commander";
+import { examine } from "../compose/examine.ts";
+import type { Examined } from "../compose/examine-local.ts";
 import { loadConfig } from "../config/load.ts";
-import { examine } from "../examine.ts";
-import type { Examined } from "../examine-local.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 import { configPath, DEFAULT_CONFIG_FILE } from "./serve.ts";
 

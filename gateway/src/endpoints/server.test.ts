@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import type { FastifyInstance } from "fastify";
-import { listen } from "../listen.ts";
+import { listen } from "../compose/listen.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 import { testServer } from "./testing/server.ts";
 

@@ -4,7 +4,7 @@ import { type IncomingMessage, request } from "node:http";
 import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import type { Admission, Ask } from "../admit.ts";
-import { listen } from "../listen.ts";
+import { listen } from "../compose/listen.ts";
 import { allowed, refused } from "../refusal.ts";
 import type { StreamEvent, StreamSink, Subscribe, SubscribeAdmission } from "../subscribe.ts";
 import type { EndpointParts } from "./parts.ts";

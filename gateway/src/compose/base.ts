@@ -1,8 +1,8 @@
-import type { Config } from "./config/config.ts";
-import type { Logger } from "./log.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Config } from "../config/config.ts";
+import type { Logger } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Clock } from "../time.ts";
 import type { ReadinessList, Running } from "./running.ts";
-import type { Clock } from "./time.ts";
 
 /** What every part of the composition needs. */
 export interface Base {

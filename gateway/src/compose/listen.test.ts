@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { testServer } from "./endpoints/testing/server.ts";
+import { testServer } from "../endpoints/testing/server.ts";
 import { listen } from "./listen.ts";
 
 test("listen() takes a free port and says which", async () => {

@@ -1,5 +1,5 @@
-import type { AuditLog } from "./audit/record.ts";
-import type { Metrics } from "./metrics.ts";
+import type { AuditLog } from "../audit/record.ts";
+import type { Metrics } from "../metrics.ts";
 
 /**
  * Counts what the audit log is told: so the figures on a dashboard and the records an auditor reads are the same

@@ -1,9 +1,9 @@
 import type { FastifyInstance } from "fastify";
+import { addAdmin, addHealth } from "../endpoints/health.ts";
+import { addPolicy, type PolicyParts } from "../endpoints/policy.ts";
+import { addResourceMetadata } from "../endpoints/resource-metadata.ts";
+import { createEndpointServer, type EndpointServerOptions } from "../endpoints/server.ts";
 import type { Base } from "./base.ts";
-import { addAdmin, addHealth } from "./endpoints/health.ts";
-import { addPolicy, type PolicyParts } from "./endpoints/policy.ts";
-import { addResourceMetadata } from "./endpoints/resource-metadata.ts";
-import { createEndpointServer, type EndpointServerOptions } from "./endpoints/server.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
 
 /**

@@ -2,7 +2,7 @@ import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { createSecureContext, type Server } from "node:tls";
 import type { FastifyInstance } from "fastify";
-import { GatewayError, messageOf } from "./errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 
 export type ListenAt =
   | { readonly host: string; readonly port: number }

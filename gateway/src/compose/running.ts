@@ -1,4 +1,4 @@
-import type { Readiness } from "./endpoints/health.ts";
+import type { Readiness } from "../endpoints/health.ts";
 
 /** What has been started, to be ended in the opposite order. */
 export class Running {

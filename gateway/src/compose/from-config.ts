@@ -1,10 +1,10 @@
 import { hostname } from "node:os";
-import type { Config } from "./config/config.ts";
-import { loadNatsKeys, type NatsKeys } from "./credentials/nats-keys.ts";
-import { GatewayError } from "./errors.ts";
-import type { ControlStreamOptions } from "./nats/control-streams.ts";
-import type { NatsServers } from "./nats/dial.ts";
-import type { FitnessParts } from "./nats/fitness.ts";
+import type { Config } from "../config/config.ts";
+import { loadNatsKeys, type NatsKeys } from "../credentials/nats-keys.ts";
+import { GatewayError } from "../errors.ts";
+import type { ControlStreamOptions } from "../nats/control-streams.ts";
+import type { NatsServers } from "../nats/dial.ts";
+import type { FitnessParts } from "../nats/fitness.ts";
 
 /** One NATS subject token that differs between machines; instances on one machine are named in the configuration. */
 export function instanceNameOf({ instance }: Config): string {

@@ -1,14 +1,14 @@
+import type { NatsKeys } from "../credentials/nats-keys.ts";
+import { GatewayError, messageOf } from "../errors.ts";
+import type { PublicKeyDirectory } from "../keys/directory.ts";
+import { openSealKeys, type SealKeys } from "../keys/seal-keys.ts";
+import { type Control, openControl, START_TIMEOUT_MS } from "../nats/control.ts";
+import type { Dial } from "../nats/dial.ts";
+import { checkFitness, type Finding, type FitnessParts } from "../nats/fitness.ts";
+import { createKeyKv } from "../nats/key-kv.ts";
+import { openSessionKv, type SessionKv } from "../nats/session-kv.ts";
 import type { Base } from "./base.ts";
-import type { NatsKeys } from "./credentials/nats-keys.ts";
-import { GatewayError, messageOf } from "./errors.ts";
 import { controlStreamsOf, fitnessPartsOf } from "./from-config.ts";
-import type { PublicKeyDirectory } from "./keys/directory.ts";
-import { openSealKeys, type SealKeys } from "./keys/seal-keys.ts";
-import { type Control, openControl, START_TIMEOUT_MS } from "./nats/control.ts";
-import type { Dial } from "./nats/dial.ts";
-import { checkFitness, type Finding, type FitnessParts } from "./nats/fitness.ts";
-import { createKeyKv } from "./nats/key-kv.ts";
-import { openSessionKv, type SessionKv } from "./nats/session-kv.ts";
 
 export interface State {
   readonly control: Control;

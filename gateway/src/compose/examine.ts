@@ -1,14 +1,14 @@
-import type { Config } from "./config/config.ts";
-import { localOf } from "./config/local.ts";
-import type { NatsKeys } from "./credentials/nats-keys.ts";
+import type { Config } from "../config/config.ts";
+import { localOf } from "../config/local.ts";
+import type { NatsKeys } from "../credentials/nats-keys.ts";
+import { createIssuers, type Issuer } from "../identity/issuer.ts";
+import { type Control, openControl } from "../nats/control.ts";
+import { AUDIT_STREAM } from "../nats/control-streams.ts";
+import { createDial } from "../nats/dial.ts";
+import { checkFitness } from "../nats/fitness.ts";
+import type { Clock } from "../time.ts";
 import { attempt, examineLocal, type OnExamined } from "./examine-local.ts";
 import { controlStreamsOf, fitnessPartsOf, instanceNameOf, natsServersOf } from "./from-config.ts";
-import { createIssuers, type Issuer } from "./identity/issuer.ts";
-import { type Control, openControl } from "./nats/control.ts";
-import { AUDIT_STREAM } from "./nats/control-streams.ts";
-import { createDial } from "./nats/dial.ts";
-import { checkFitness } from "./nats/fitness.ts";
-import type { Clock } from "./time.ts";
 
 /** `doctor` waits no longer for a server: somebody sits in front of it. */
 const NATS_TIMEOUT_MS = 5_000;

@@ -1,13 +1,13 @@
-import { createFileSink } from "./audit/file-sink.ts";
-import { createAuditLog } from "./audit/log.ts";
-import type { AuditLog } from "./audit/record.ts";
-import type { Sink } from "./audit/sink.ts";
-import { createStdoutSink } from "./audit/stdout-sink.ts";
+import { createFileSink } from "../audit/file-sink.ts";
+import { createAuditLog } from "../audit/log.ts";
+import type { AuditLog } from "../audit/record.ts";
+import type { Sink } from "../audit/sink.ts";
+import { createStdoutSink } from "../audit/stdout-sink.ts";
+import type { Config } from "../config/config.ts";
+import { createAuditStream } from "../nats/audit-stream.ts";
+import type { Control } from "../nats/control.ts";
 import type { Base } from "./base.ts";
-import type { Config } from "./config/config.ts";
 import { meterAudit } from "./metered.ts";
-import { createAuditStream } from "./nats/audit-stream.ts";
-import type { Control } from "./nats/control.ts";
 
 /** What the sinks write to, or under whose name. */
 interface SinkParts {

@@ -1,13 +1,13 @@
 import { constants } from "node:fs";
 import { access, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { LocalConfig } from "./config/local.ts";
-import type { NatsKeys } from "./credentials/nats-keys.ts";
-import { messageOf } from "./errors.ts";
+import type { LocalConfig } from "../config/local.ts";
+import type { NatsKeys } from "../credentials/nats-keys.ts";
+import { messageOf } from "../errors.ts";
+import { type Candidate, loadCandidate } from "../policy/candidate.ts";
+import type { Clock } from "../time.ts";
 import { loadKeys } from "./from-config.ts";
 import { readCertificate } from "./listen.ts";
-import { type Candidate, loadCandidate } from "./policy/candidate.ts";
-import type { Clock } from "./time.ts";
 
 /** One thing looked at. */
 export interface Examined {

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { configSchema } from "countersign/config/schema.ts";
+import { policySchema } from "countersign/policy/schema.ts";
 import { z } from "zod";
 
 /** What we read of a JSON Schema. */
@@ -91,7 +92,10 @@ function defaultOf({ default: given, items }: Schema): string {
 }
 
 /** Path from the root → what belongs there. */
-export const PAGES: Readonly<Record<string, () => string>> = { "docs/configuration.md": configurationPage };
+export const PAGES: Readonly<Record<string, () => string>> = {
+  "docs/configuration.md": configurationPage,
+  "docs/policy.schema.json": () => `${JSON.stringify(policySchema(), null, 2)}\n`,
+};
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = dirname(dirname(fileURLToPath(import.meta.url)));

@@ -42,6 +42,8 @@ export interface Identity {
   readonly acr?: string;
   /** Who acts for the user (RFC 8693 §4.1), outermost only. */
   readonly actor?: { readonly user: string };
+  /** What its token was asked for, as lines of a policy (`publish orders.eu.>`); absent = all that the policy gives. */
+  readonly asked?: readonly string[];
   readonly proof: {
     readonly kind: Proof["kind"];
     /** A hash that names the proof (token or session) in leases and records; base64url SHA-256, 43 characters. */

@@ -55,6 +55,24 @@ test("compileGrant() grants one who acts for a user only what both may do", () =
   ]);
 });
 
+test("compileGrant() grants no more than was asked for: own, and the user's, and asked", () => {
+  const grant = (asked: readonly string[], actor?: string): readonly string[] => {
+    const user = userOf(
+      "ann",
+      { groups: ["Clerks"], region: ["eu"] },
+      actor ? { actor: { user: actor } } : {},
+    );
+    return compileGrant(policyOf(POLICY), { ...user, asked }, NOW).may.map(formatGrantLine);
+  };
+  assert.deepEqual(grant(["publish orders.>", "publish inventory.check"], "demo-agent"), [
+    "publish orders.eu.4711.create",
+    "publish inventory.check",
+  ]);
+  assert.deepEqual(grant(["publish orders.eu.1.>"]), ["publish orders.eu.1.create"]);
+  assert.deepEqual(grant(["publish orders.us.>", "subscribe orders.>", "publish >", "nonsense"]), []);
+  assert.deepEqual(grant([]), []);
+});
+
 test("compileGrant() narrows an actor to the roles it acts for, whatever else the user may do", () => {
   assert.deepEqual(acting(["Bosses"]).may, []);
   const both = acting(["Bosses", "Clerks"]);

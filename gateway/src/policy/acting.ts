@@ -42,7 +42,8 @@ export function actorOf(identity: Identity): Identity | undefined {
 }
 
 /**
- * What both of two lists of lines allow: the actor's lines, each narrowed to what a line of the user's allows.
+ * What both of two lists of lines allow: the first one's lines, each narrowed to what a line of the other's allows. So
+ * an actor's to the user's, and anybody's to what was asked for.
  *
  * @returns undefined when there would be more than `limit`
  */

@@ -9,7 +9,7 @@ import { fillForbidden, fillPattern } from "./fill.ts";
 import { type RoleGiven, rolesGiven } from "./given.ts";
 import type { Grant, GrantLine, Limits, Withheld } from "./grant.ts";
 import { LIMITS } from "./limits.ts";
-import type { PolicyLine } from "./line.ts";
+import { type PolicyLine, parseLine } from "./line.ts";
 import { firstToken, includes, overlaps } from "./pattern.ts";
 import { permissionsOf } from "./permissions.ts";
 import type { Policy } from "./policy.ts";
@@ -22,8 +22,9 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 /**
- * Compiles everything one identity may do; of one that acts for a user, what both may. Pure and slow (milliseconds for thousands of lines): cache it by
- * identity and policy version, until `grant.until`.
+ * Compiles everything one identity may do; of one that acts for a user, what both may; where a token was asked for
+ * less, no more than that. Pure and slow (milliseconds for thousands of lines): cache it by identity and policy
+ * version, until `grant.until`.
  *
  * @throws GatewayError POLICY_INVALID when templates make more than `LIMITS.grantRulesMax` (4,000) lines, or the
  *         lines more than `LIMITS.grantPermissionsMax` (8,000) NATS permissions
@@ -61,7 +62,7 @@ function assemble(
   { roles, involved, may: granted, limits }: Parts,
 ): Grant {
   const never = forbid([...policy.never, ...involved.flatMap(({ role }) => role.never)], identity);
-  const { may, withheld } = settle(never ? granted : [], never ?? []);
+  const { may, withheld } = settle(never ? narrowToAsked(granted, identity) : [], never ?? []);
   if (may.length > LIMITS.grantRulesMax) throw tooLarge(identity.user, "lines", may[0]?.rule);
   const until = Math.min(...involved.map((one) => one.until ?? Number.POSITIVE_INFINITY));
   const draft = {
@@ -75,6 +76,19 @@ function assemble(
     ...(until !== Number.POSITIVE_INFINITY && { until }),
   };
   return { ...draft, hash: hashOf({ ...draft, hash: "" }) };
+}
+
+/** An ill-formed line asks for nothing. */
+function narrowToAsked(granted: readonly GrantLine[], { user, asked }: Identity): readonly GrantLine[] {
+  if (!asked) return granted;
+  const lines = asked.flatMap((text) => {
+    const parsed = parseLine(text, { templates: false });
+    const rule = { text, file: "(asked)", line: 0 };
+    return parsed.ok ? [grantLine({ ...parsed.line, rule }, parsed.line.pattern)] : [];
+  });
+  const narrowed = linesOfBoth(granted, lines, LIMITS.grantRulesMax);
+  if (!narrowed) throw tooLarge(user, "lines", granted[0]?.rule);
+  return narrowed;
 }
 
 /** What an actor may do in one role: its own lines, each narrowed to what the user's roles allow. */

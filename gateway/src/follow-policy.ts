@@ -30,7 +30,7 @@ export class PolicyFollower {
   /** Why it could not be looked. */
   #unreadable: string | undefined;
   #pushed = false;
-  #looking: Promise<void> | undefined;
+  #looking: Promise<void> = Promise.resolve();
 
   /** The file's policy is in force already. */
   constructor(parts: FollowParts) {
@@ -53,11 +53,9 @@ export class PolicyFollower {
     return this.look();
   }
 
-  /** Never rejects. One at a time. */
+  /** Never rejects. One at a time, and each begins after it was asked for: a push is seen by the look that follows it. */
   look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined;
-    });
+    this.#looking = this.#looking.then(() => this.#look());
     return this.#looking;
   }
 

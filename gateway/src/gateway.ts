@@ -13,6 +13,7 @@ import type { NatsKeys } from "./credentials/nats-keys.ts";
 import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
 import type { PolicyParts } from "./endpoints/policy.ts";
+import { messageOf } from "./errors.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf } from "./identity/cookie.ts";
@@ -30,6 +31,7 @@ import { createPolicyKv } from "./nats/policy-kv.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
+import type { Grant } from "./policy/grant.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
 import { permissionsOf } from "./policy/permissions.ts";
 import { createPublish } from "./publish.ts";
@@ -118,7 +120,7 @@ async function compose(base: Base): Promise<Gateway> {
   });
   addGauges(base, { streams, pool });
   endWithProofs(state.sessions, { streams, pool });
-  narrowWithPolicy(policy, { streams, pool, clock });
+  narrowWithPolicy(policy, { streams, pool }, base);
 
   const presentedOf = presentedBy(config);
   policyParts = {
@@ -169,12 +171,17 @@ function endWithProofs(sessions: SessionKv, { streams, pool }: Carried): void {
 }
 
 /** Another policy ends the streams of whoever lost the right, then the connections of all take up their new grants. */
-function narrowWithPolicy(
-  policy: LivePolicy,
-  { streams, pool, clock }: Carried & { readonly clock: Clock },
-): void {
+function narrowWithPolicy(policy: LivePolicy, { streams, pool }: Carried, { clock, log }: Base): void {
+  function grantOf(identity: Identity): Grant | undefined {
+    try {
+      return policy.grantOf(identity, clock());
+    } catch (error) {
+      // One grant that grows too large must not keep the others from being narrowed.
+      log.error({ user: identity.user, why: messageOf(error) }, "no grant under the new policy");
+      return undefined;
+    }
+  }
   policy.onReplace(() => {
-    const grantOf = (identity: Identity) => policy.grantOf(identity, clock());
     streams.regrant(grantOf);
     pool.regrant(grantOf);
   });

@@ -259,6 +259,33 @@ test("revoke() ends the streams whose proof is not newer, of that user or sessio
   assert.deepEqual([readers.after.ends, readers.other.ends], [["logout"], ["logout"]]);
 });
 
+test("regrant() ends the streams that lost a subject, or have no grant at all, and takes the nearer end of the others", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { streams, completions } = bench();
+  const readers = { keeps: sink(), loses: sink(), none: sink() };
+  await streams.open([admissionOf({ user: "test-ada" })], readers.keeps);
+  await streams.open([admissionOf({ user: "test-bob" })], readers.loses);
+  await streams.open([admissionOf({ user: "test-eve" })], readers.none);
+  const rule = { text: "subscribe lab.>", file: "p.yaml", line: 1 };
+  const grantOf = (pattern: string): Grant =>
+    ({
+      may: [{ verb: "subscribe", pattern, rule }],
+      never: [],
+      limits: { connections: 2 },
+      until: NOW + 10,
+    }) as unknown as Grant;
+  streams.regrant(({ user }) =>
+    user === "test-eve" ? undefined : grantOf(user === "test-ada" ? "lab.>" : "other.>"),
+  );
+  assert.deepEqual([readers.keeps.ends, readers.loses.ends, readers.none.ends], [[], ["policy"], ["policy"]]);
+  assert.deepEqual(
+    completions.map(({ why }) => why),
+    ["policy", "policy"],
+  );
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(readers.keeps.ends, ["expired"]);
+});
+
 test("a stream ends with its connection: as a sign-out when that was why", async () => {
   const { streams, subscribed } = bench();
   for (const [why, code] of [

@@ -50,8 +50,10 @@ export interface Subscribe {
   /**
    * Another policy is in force: streams with a subject that is no longer granted end with `policy`, all others go
    * on and notice nothing.
+   *
+   * @param grantOf  undefined for an identity that can have none: all its streams end
    */
-  regrant(grantOf: (identity: Identity) => Grant): void;
+  regrant(grantOf: (identity: Identity) => Grant | undefined): void;
   /** Ends the streams whose proof a not-before has just refused. */
   revoke(key: NotBeforeKey, at: EpochSeconds): void;
   readonly size: number;
@@ -192,12 +194,9 @@ class Stream {
     this.#timer = setTimeout(() => this.end("expired"), Math.min(endsInMs, TIMER_MS_MAX)).unref();
   }
 
-  regrant(grantOf: (identity: Identity) => Grant): void {
+  regrant(grantOf: (identity: Identity) => Grant | undefined): void {
     const grant = grantOf(this.#identity);
-    const keeps = this.#admissions.every(({ subject, queue }) => {
-      return decide(grant, { verb: "subscribe", subject, ...(queue !== undefined && { queue }) }).ok;
-    });
-    if (!keeps) {
+    if (!grant || !this.#admissions.every((admission) => isGranted(admission, grant))) {
       this.end("policy");
       return;
     }
@@ -270,4 +269,8 @@ class Stream {
     this.#closed();
     return true;
   }
+}
+
+function isGranted({ subject, queue }: SubscribeAdmission, grant: Grant): boolean {
+  return decide(grant, { verb: "subscribe", subject, ...(queue !== undefined && { queue }) }).ok;
 }

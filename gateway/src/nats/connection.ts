@@ -68,8 +68,10 @@ export interface Pool {
   /**
    * Another policy is in force: each connection becomes one under its identity's grant of now, make before
    * break; what the new grant does not allow must have been ended before.
+   *
+   * @param grantOf  undefined for an identity that can have none: its connections close
    */
-  regrant(grantOf: (identity: Identity) => Grant): void;
+  regrant(grantOf: (identity: Identity) => Grant | undefined): void;
   /** Ends the leases of a proof (its hash) or of a user; connections that only they held close. */
   endLeases(of: { readonly proofHash: string } | { readonly user: string }): void;
   readonly size: number;

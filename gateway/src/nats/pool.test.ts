@@ -357,5 +357,9 @@ test("regrant() leaves a connection alone whose grant says the same to NATS, and
     pool.regrant(() => first.grant);
     await until(() => ended.length > 0);
     assert.deepEqual([pool.size, ended], [1, ["second closed"]]);
+    await read(first, "first");
+    pool.regrant(() => undefined);
+    await until(() => ended.length > 1);
+    assert.deepEqual([pool.size, ended.at(-1)], [0, "first revoked"], "an identity without a grant");
   });
 });

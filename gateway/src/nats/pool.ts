@@ -95,9 +95,13 @@ class ConnectionPool implements Pool {
     return holds;
   }
 
-  regrant(grantOf: (identity: Identity) => Grant): void {
+  regrant(grantOf: (identity: Identity) => Grant | undefined): void {
     for (const [key, entry] of [...this.#entries]) {
       const grant = grantOf(entry.identity);
+      if (!grant) {
+        this.#end(key, entry, "revoked");
+        continue;
+      }
       if (grant.hash === entry.grant.hash) continue;
       const next = keyOf(entry.identity, grant);
       // Another of the user's connections has that grant already; readers of this one open their streams anew.

@@ -98,3 +98,21 @@ test("a pushed policy that is not right here does not replace the one that works
   assert.deepEqual(linesOf(live), ["publish a"]);
   assert.match(follower.problem ?? "", /the policy pushed by demo-carol may not go live/);
 });
+
+test("begin() throws when the pushed policy cannot be known, or is not right here: the file's may be wider", async () => {
+  const { follower, pushed, live } = await start();
+  pushed.fails = true;
+  const unknown = {
+    code: "POLICY_INVALID",
+    message: /Cannot begin under the policy that was pushed: no leader/,
+  };
+  await assert.rejects(follower.begin(), unknown);
+  pushed.fails = false;
+  pushed.current = { version: "3".repeat(64), by: "demo-carol", at: 0, former: "" };
+  pushed.files = [{ path: "policy.yaml", text: policyOf(">") }];
+  await assert.rejects(follower.begin(), { code: "POLICY_INVALID", message: /may not go live/ });
+  pushed.current = { ...pushed.current, version: "4".repeat(64) };
+  pushed.files = [{ path: "policy.yaml", text: policyOf("pushed") }];
+  await follower.begin();
+  assert.deepEqual(linesOf(live), ["publish pushed"]);
+});

@@ -1,4 +1,4 @@
-import { messageOf } from "./errors.ts";
+import { GatewayError, messageOf } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { judgeCandidate, readPolicyFiles } from "./policy/candidate.ts";
 import type { LivePolicy } from "./policy/live.ts";
@@ -45,6 +45,21 @@ export class PolicyFollower {
 
   get source(): "file" | "pushed" {
     return this.#pushed ? "pushed" : "file";
+  }
+
+  /**
+   * The first look. The file's policy may be wider than the one that was pushed: where that cannot be known, or may
+   * not go live here, nothing begins.
+   *
+   * @throws GatewayError POLICY_INVALID
+   */
+  async begin(): Promise<void> {
+    await this.look();
+    if (this.problem === undefined) return;
+    throw new GatewayError(
+      "POLICY_INVALID",
+      `Cannot begin under the policy that was pushed: ${this.problem}`,
+    );
   }
 
   /** Judges even what has been judged before: after SIGHUP. */

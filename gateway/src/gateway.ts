@@ -148,6 +148,7 @@ async function compose(base: Base): Promise<Gateway> {
 /** Looks now, since a pushed policy counts before the file's, and every second from then on. */
 async function followPolicy({ running, readiness }: Base, parts: FollowParts): Promise<PolicyFollower> {
   const follower = new PolicyFollower(parts);
+  await follower.begin();
   // Not red: what works goes on working, and a mistyped policy must not take every instance out of the balancer.
   readiness.addNote("policy", () => follower.problem);
   await running.repeat(async () => {

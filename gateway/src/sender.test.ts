@@ -88,6 +88,24 @@ test("senderOf() names who sealed a message, and asks for the key once", async (
   assert.deepEqual(asked, ["first"]);
 });
 
+test("senderOf() takes nothing for a message it has judged but that very message, and judges it anew after a second", async () => {
+  const { senderOf, published, later } = bench();
+  const { sealing, jwk } = keyOf("first");
+  published.set("first", jwk);
+  const genuine = sealedBy(sealing, START);
+  assert.equal((await senderOf(genuine)).verified, true);
+  const code = async (message: InboundMessage): Promise<unknown> => {
+    const sender = await senderOf(message);
+    return sender.verified || sender.code;
+  };
+  assert.equal(await code({ ...genuine, payload: Buffer.from("another") }), "payload_changed");
+  assert.equal(await code({ ...genuine, subject: "lab.b" }), "subject_wrong");
+  assert.equal(await code({ ...genuine, headers: [...genuine.headers, ["more", "1"]] }), "headers_changed");
+  assert.equal(await code({ ...genuine }), true);
+  later(120);
+  assert.equal(await code(genuine), "expired");
+});
+
 test("senderOf() knows another instance's new key soon after it is published, and not before it is asked again", async () => {
   const { senderOf, published, asked, later, now } = bench();
   const { sealing, jwk } = keyOf("new");

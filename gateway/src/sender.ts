@@ -1,6 +1,7 @@
 import { createVerifier, type KeySet, SealError, staticKeySet } from "@countersign/seal";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import type { InboundMessage } from "./nats/connection.ts";
+import { fingerprintOf } from "./nats/fingerprint.ts";
 import type { Sender } from "./subscribe.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
 
@@ -12,7 +13,16 @@ const KIDS_MAX = 4_096;
 /** Keys asked for at once: beyond, whoever makes up key ids would turn each of their messages into one of ours to NATS. */
 const ASKING_MAX = 64;
 
-/** Says of a message who sent it, by its seal; what cannot be verified has no sender. Never rejects. */
+/** One message comes once for each reader of its subject, within a moment. */
+const JUDGED_SECONDS = 1;
+const JUDGED_MAX = 1_024;
+
+/**
+ * Says of a message who sent it, by its seal; what cannot be verified has no sender. Never rejects.
+ *
+ * A message that is the same to the last byte is judged once a second: under a thousand readers the signature and
+ * the digests would otherwise be most of the work.
+ */
 export function createSenderOf({
   issuer,
   audience,
@@ -26,7 +36,9 @@ export function createSenderOf({
 }): (message: InboundMessage) => Promise<Sender> {
   const verify = createVerifier({ issuer, audience, keys: directoryKeySet(directory), clock });
 
-  return async function senderOf(message) {
+  const judged = new Map<string, { readonly at: EpochSeconds; readonly sender: Promise<Sender> }>();
+
+  async function judge(message: InboundMessage): Promise<Sender> {
     try {
       const { sender, id, txn } = await verify(message);
       const { user, issuer: of, name, actor } = sender;
@@ -41,6 +53,29 @@ export function createSenderOf({
       };
     } catch (error) {
       return { verified: false, code: error instanceof SealError ? error.code : "verification_failed" };
+    }
+  }
+
+  function judgeOnce(message: InboundMessage): Promise<Sender> {
+    const at = clock();
+    const fingerprint = fingerprintOf(message);
+    const known = judged.get(fingerprint);
+    if (known && at < known.at + JUDGED_SECONDS) return known.sender;
+    const sender = judge(message);
+    judged.delete(fingerprint);
+    judged.set(fingerprint, { at, sender });
+    const [oldest] = judged.keys();
+    if (judged.size > JUDGED_MAX && oldest !== undefined) judged.delete(oldest);
+    // What could not be verified may be a moment later, when its key is there.
+    void sender.then(({ verified }) => verified || judged.delete(fingerprint));
+    return sender;
+  }
+
+  return async function senderOf(message) {
+    try {
+      return await judgeOnce(message);
+    } catch {
+      return { verified: false, code: "verification_failed" };
     }
   };
 }

@@ -1,5 +1,5 @@
-import { hash } from "node:crypto";
 import type { InboundMessage, SubscribeOptions } from "./connection.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import type { Leave, SubscribingLink } from "./link.ts";
 
 /** What a handover may hold back of one subscription; more means that the old connection has hung. */
@@ -128,12 +128,12 @@ export class CarriedSubscription {
   }
 
   #remember(message: InboundMessage): void {
-    const key = fingerprint(message);
+    const key = fingerprintOf(message);
     this.#broughtByOld.set(key, (this.#broughtByOld.get(key) ?? 0) + 1);
   }
 
   #takeBrought(message: InboundMessage): boolean {
-    const key = fingerprint(message);
+    const key = fingerprintOf(message);
     const times = this.#broughtByOld.get(key);
     if (times === undefined) return false;
     if (times > 1) this.#broughtByOld.set(key, times - 1);
@@ -162,12 +162,6 @@ export class CarriedSubscription {
     this.#heldBytes = 0;
     this.#broughtByOld.clear();
   }
-}
-
-/** SHA-256 over everything that tells two messages apart. */
-function fingerprint({ subject, reply = "", headers, payload }: InboundMessage): string {
-  const head = Buffer.from(`${JSON.stringify([subject, reply, headers])}\n`);
-  return hash("sha256", Buffer.concat([head, payload]), "base64url");
 }
 
 function nothing(): void {}

@@ -20,7 +20,7 @@ interface Import {
 export type ImportGraph = ReadonlyMap<string, readonly Import[]>;
 
 /** Parts that every part of the gateway may import. */
-const FREE = new Set(["refusal", "errors", "time", "near"]);
+const FREE = new Set(["refusal", "errors", "time", "near", "bounded-map"]);
 
 const IMPORT = /(?:^|[^\w.])(?:from|import)\s*\(?\s*"([^"]+)"/;
 

@@ -1,3 +1,4 @@
+import { setBounded } from "./bounded-map.ts";
 import { holderOf, type Identity } from "./identity/identity.ts";
 import type { Grant } from "./policy/grant.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
@@ -16,7 +17,6 @@ interface Bucket {
  * Per instance: the cluster as a whole allows the rate times the number of instances a user is spread over.
  */
 export function createRate(): (identity: Identity, grant: Grant, now: EpochSeconds) => Outcome<void> {
-  // A Map keeps insertion order, so its first key is the longest unseen once each use re-inserts.
   const buckets = new Map<string, Bucket>();
 
   return function withinRate(identity, grant, now) {
@@ -27,9 +27,7 @@ export function createRate(): (identity: Identity, grant: Grant, now: EpochSecon
     // A clock that steps back must not take tokens away.
     bucket.tokens = Math.min(perSecond, bucket.tokens + Math.max(0, now - bucket.at) * perSecond);
     bucket.at = now;
-    buckets.delete(key);
-    buckets.set(key, bucket);
-    if (buckets.size > USERS_MAX) buckets.delete(buckets.keys().next().value ?? key);
+    setBounded(buckets, key, bucket, USERS_MAX);
     if (bucket.tokens < 1) {
       const retryAfterSeconds = Math.max(1, Math.ceil((1 - bucket.tokens) / perSecond));
       return refused({ reason: "rate_limited", perSecond, retryAfterSeconds });

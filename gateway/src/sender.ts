@@ -1,4 +1,5 @@
 import { createVerifier, type KeySet, SealError, staticKeySet } from "@countersign/seal";
+import { setBounded } from "./bounded-map.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import type { InboundMessage } from "./nats/connection.ts";
 import { fingerprintOf } from "./nats/fingerprint.ts";
@@ -62,10 +63,7 @@ export function createSenderOf({
     const known = judged.get(fingerprint);
     if (known && at < known.at + JUDGED_SECONDS) return known.sender;
     const sender = judge(message);
-    judged.delete(fingerprint);
-    judged.set(fingerprint, { at, sender });
-    const [oldest] = judged.keys();
-    if (judged.size > JUDGED_MAX && oldest !== undefined) judged.delete(oldest);
+    setBounded(judged, fingerprint, { at, sender }, JUDGED_MAX);
     // What could not be verified may be a moment later, when its key is there.
     void sender.then(({ verified }) => verified || judged.delete(fingerprint));
     return sender;
@@ -97,10 +95,8 @@ function directoryKeySet(directory: PublicKeyDirectory): KeySet {
   }
 
   function ask(kid: string, at: EpochSeconds): Asked {
-    const [oldest] = asked.keys();
-    if (asked.size >= KIDS_MAX && oldest !== undefined) asked.delete(oldest);
     const entry: Asked = { at, keys: read(kid) };
-    asked.set(kid, entry);
+    setBounded(asked, kid, entry, KIDS_MAX);
     // A failure is an answer to those who wait for it, and to nobody after.
     entry.keys.catch(() => asked.get(kid) === entry && asked.delete(kid));
     return entry;

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { setBounded } from "../bounded-map.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Identity } from "./identity.ts";
@@ -53,13 +54,7 @@ export function createVerifyBearer({
   function remember(token: string, identity: Identity, now: EpochSeconds): Outcome<Identity> {
     const outcome = allowed(identity);
     const until = Math.min(identity.expiresAt, now + REMEMBER_SECONDS);
-    remembered.set(token, { identity: outcome, until });
-    if (remembered.size > rememberedMax) {
-      for (const oldest of remembered.keys()) {
-        remembered.delete(oldest);
-        break;
-      }
-    }
+    setBounded(remembered, token, { identity: outcome, until }, rememberedMax);
     return outcome;
   }
 

@@ -1,3 +1,4 @@
+import { setBounded } from "../bounded-map.ts";
 import type { Session, SessionStore } from "./session.ts";
 import { upstreamSessionHashOf } from "./session-proof.ts";
 
@@ -28,8 +29,6 @@ export function followUpstreamSessions(sessions: SessionStore): (session: Sessio
     if (session.upstreamSid === undefined) return;
     const key = upstreamSessionHashOf(session.identity.issuer, session.upstreamSid);
     const hashes = ours.get(key) ?? new Set();
-    ours.delete(key);
-    ours.set(key, hashes.add(session.hash));
-    if (ours.size > REMEMBERED_MAX) ours.delete(ours.keys().next().value ?? "");
+    setBounded(ours, key, hashes.add(session.hash), REMEMBERED_MAX);
   };
 }

@@ -1,4 +1,5 @@
 import type { KvWatchEntry } from "@nats-io/kv";
+import { setBounded } from "../bounded-map.ts";
 import type { Session, SessionStore } from "../identity/session.ts";
 import type { Clock } from "../time.ts";
 import type { Control } from "./control.ts";
@@ -188,10 +189,7 @@ class KvSessions implements SessionKv {
     this.#revisions.set(session, revision);
     const cached = this.#cached.get(session.hash);
     if (!this.#watch.current || newest > revision || (cached && cached.revision > revision)) return;
-    this.#cached.delete(session.hash);
-    this.#cached.set(session.hash, { session, revision });
-    const [oldest] = this.#cached.keys();
-    if (this.#cached.size > CACHED_MAX && oldest !== undefined) this.#cached.delete(oldest);
+    setBounded(this.#cached, session.hash, { session, revision }, CACHED_MAX);
   }
 
   #changed({ key, revision }: KvWatchEntry): void {

@@ -1,33 +1,61 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { allowed, type Outcome, refused } from "../refusal.ts";
+import { type Outcome, refused } from "../refusal.ts";
 import { askOf, readMessage } from "./message.ts";
+import { addOperation, operation } from "./operation.ts";
+import { required, subject } from "./parameter.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
+
+const PUBLISH = operation({
+  id: "publish",
+  method: "POST",
+  path: "/v1/publish",
+  summary: "Publish a message",
+  description: "The body becomes the payload. It is answered once the message is sealed and on its way.",
+  parameters: { subject: required(subject({ wildcards: false, example: "orders.eu.4711.create" })) },
+  body: { description: "The payload.", required: false, content: { "*/*": {} } },
+  answers: {
+    202: {
+      description: "Sealed, and on its way.",
+      content: {
+        "application/json": {
+          type: "object",
+          required: ["txn", "id", "subject"],
+          properties: {
+            txn: { type: "string", format: "uuid", description: "Of this request, in the record." },
+            id: { type: "string", description: "Of this message, in its seal." },
+            subject: { type: "string" },
+          },
+        },
+      },
+    },
+  },
+  problems: [
+    "invalid_subject",
+    "invalid_header",
+    "payload_too_large",
+    "rate_limited",
+    "unsupported_media_type",
+  ],
+});
 
 /** `POST /v1/publish?subject=…`: the body becomes the payload. 202 once it is sealed and on its way. */
 export function addPublish(app: FastifyInstance, parts: EndpointParts): void {
   const { admit, effects, presentedOf, clock } = parts;
 
-  app.post("/v1/publish", async (request, reply) => {
-    const subject = readSubject(request);
-    const message = subject.ok ? readMessage(request, subject.value, clock) : subject;
+  addOperation(app, PUBLISH, async (request, query, reply) => {
+    const asked = refuseBatch(request, query);
+    const message = asked.ok ? readMessage(request, asked.value.subject, clock) : asked;
     const admission = orRefuse(await admit(askOf("publish", presentedOf(request), message, request)));
     const published = orRefuse(await effects.publish(admission, orRefuse(message)));
     return reply.code(202).header("content-type", "application/json").send(JSON.stringify(published));
   });
 }
 
-function readSubject(request: FastifyRequest): Outcome<string | undefined> {
+/** A batch taken for one message today would be many messages tomorrow. */
+function refuseBatch<T>(request: FastifyRequest, query: Outcome<T>): Outcome<T> {
   const found = request.headers["content-type"] ?? "";
-  // A batch taken for one message today would be many messages tomorrow.
-  if (/^application\/x-ndjson\b/i.test(found)) {
-    return refused({
-      reason: "media_type_unsupported",
-      found,
-      expected: "one message; batches are not offered yet",
-    });
-  }
-  const query = readSingles(request, ["subject"]);
-  return query.ok ? allowed(query.value.subject) : query;
+  if (!/^application\/x-ndjson\b/i.test(found)) return query;
+  const expected = "one message; batches are not offered yet";
+  return refused({ reason: "media_type_unsupported", found, expected });
 }

@@ -80,6 +80,7 @@ export function createEndpointServer(options: EndpointServerOptions): FastifyIns
       answerProblem(error, request, reply, options);
     },
   });
+  app.decorate("operations", []);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   addFacts(app, options);

@@ -3,11 +3,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { overlaps } from "../policy/pattern.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { EndCode, StreamEvent, StreamSink, SubscribeAdmission } from "../subscribe.ts";
+import { addOperation, operation } from "./operation.ts";
+import { repeated, subject, type Values } from "./parameter.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readQuery } from "./query.ts";
 import { orRefuse } from "./server.ts";
 import { END_RECONNECTS, eventText } from "./sse.ts";
-import { parseSubject } from "./subject.ts";
 
 /** Subjects on one stream. */
 const SUBJECTS_MAX = 16;
@@ -29,12 +29,26 @@ const SSE_HEADERS = {
   "x-accel-buffering": "no",
 };
 
+const SUBSCRIBE = operation({
+  id: "subscribe",
+  method: "GET",
+  path: "/v1/subscribe",
+  summary: "Watch messages as they come",
+  description:
+    "Server-Sent Events, each with the sender that its seal proves; the last one says why the stream ends.",
+  parameters: { subject: repeated(subject({ wildcards: true, example: "orders.eu.>" }), SUBJECTS_MAX) },
+  answers: {
+    200: { description: "A stream of events.", content: { "text/event-stream": { type: "string" } } },
+  },
+  problems: ["invalid_subject", "connections_exceeded"],
+});
+
 /** `GET /v1/subscribe?subject=…` (repeatable): Server-Sent Events, each with the verified sender. */
 export function addSubscribe(app: FastifyInstance, parts: EndpointParts): void {
   const { streams } = parts;
 
-  app.get("/v1/subscribe", async (request, reply) => {
-    const admissions = orRefuse(await admitAll(parts, request));
+  addOperation(app, SUBSCRIBE, async (request, query, reply) => {
+    const admissions = orRefuse(await admitAll(parts, request, subjectsOf(query)));
     const sink = new ResponseSink(reply);
     // Nothing has been sent yet, so a refusal is still an ordinary answer.
     const stop = orRefuse(await streams.open(admissions, sink));
@@ -47,11 +61,12 @@ export function addSubscribe(app: FastifyInstance, parts: EndpointParts): void {
 async function admitAll(
   { admit, presentedOf, streams }: EndpointParts,
   request: FastifyRequest,
+  subjects: readonly Outcome<string>[],
 ): Promise<Outcome<readonly SubscribeAdmission[]>> {
   const presented = presentedOf(request);
   const facts = { ...request.facts, lane: "sse" };
   const admissions: SubscribeAdmission[] = [];
-  for (const subject of readSubjects(request)) {
+  for (const subject of subjects) {
     const action = subject.ok ? allowed({ verb: "subscribe" as const, subject: subject.value }) : subject;
     const admission = await admit({ presented, action, facts });
     if (!admission.ok) {
@@ -63,18 +78,12 @@ async function admitAll(
   return allowed(admissions);
 }
 
-function readSubjects(request: FastifyRequest): readonly Outcome<string>[] {
-  const query = readQuery(request, ["subject"]);
+/** An ill-formed query is one decision: that nothing was asked for that could be decided upon. */
+function subjectsOf(query: Outcome<Values<(typeof SUBSCRIBE)["parameters"]>>): readonly Outcome<string>[] {
   if (!query.ok) return [query];
-  const subjects = [...new Set(query.value.subject ?? [])];
-  if (subjects.length === 0) return [parseSubject(undefined, { wildcards: true })];
-  if (subjects.length > SUBJECTS_MAX) {
-    const why = `at most ${SUBJECTS_MAX} on one stream, found ${subjects.length}`;
-    return [refused({ reason: "request_invalid", what: "query parameter subject", why })];
-  }
-  const parsed = subjects.map((subject) => parseSubject(subject, { wildcards: true }));
-  const overlap = parsed.every(({ ok }) => ok) ? findOverlap(subjects) : undefined;
-  return overlap ? [refused(overlap)] : parsed;
+  const { subject: subjects } = query.value;
+  const overlap = findOverlap(subjects);
+  return overlap ? [refused(overlap)] : subjects.map((subject) => allowed(subject));
 }
 
 /** nats-server delivers a message once for each subscription it matches: the reader would see it twice. */

@@ -1,0 +1,88 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type Outcome, refused } from "../refusal.ts";
+import { type Parameters, readParameters, type Values } from "./parameter.ts";
+import type { ProblemCode } from "./problem.ts";
+
+/**
+ * One thing a caller may ask of the gateway over HTTP: what reads its request, and what `/openapi.json` says of it. The
+ * two come from here alone.
+ */
+export interface Operation<P extends Parameters = Parameters> {
+  /** OpenAPI's `operationId`, and the name of its example: `publish`. */
+  readonly id: string;
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  /** Under the path of the public URL; nothing a caller chooses stands in it. */
+  readonly path: `/${string}`;
+  /** A few words, and the sentences below them. */
+  readonly summary: string;
+  readonly description?: string;
+  readonly parameters: P;
+  readonly headers?: Readonly<Record<string, HeaderDefinition>>;
+  /** Absent = the request has no body. */
+  readonly body?: BodyDefinition;
+  /** By status; problems are not among them. */
+  readonly answers: Readonly<Record<number, AnswerDefinition>>;
+  /** Codes of the problems it may answer with, besides those that every operation has. */
+  readonly problems: readonly ProblemCode[];
+}
+
+/** A request header that changes what an operation does. */
+export interface HeaderDefinition {
+  readonly description: string;
+  readonly schema: Readonly<Record<string, unknown>>;
+  readonly example: string;
+}
+
+export interface BodyDefinition {
+  readonly description: string;
+  readonly required: boolean;
+  /** By media type, JSON Schema of what is sent; `{}` for bytes. */
+  readonly content: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+}
+
+export interface AnswerDefinition {
+  readonly description: string;
+  readonly content?: BodyDefinition["content"];
+  readonly headers?: Readonly<Record<string, HeaderDefinition>>;
+}
+
+declare module "fastify" {
+  interface FastifyInstance {
+    /** Everything that was added to this server: what `/openapi.json` describes. */
+    operations: Operation[];
+  }
+}
+
+/** Declares an operation, and keeps what its parameters are. */
+export function operation<P extends Parameters>(definition: Operation<P>): Operation<P> {
+  return definition;
+}
+
+/** Answers requests for it; its query is read already, and may have been refused. */
+export function addOperation<P extends Parameters>(
+  app: FastifyInstance,
+  added: Operation<P>,
+  answer: (request: FastifyRequest, query: Outcome<Values<P>>, reply: FastifyReply) => Promise<unknown>,
+): void {
+  const { method, path, parameters, body } = added;
+  app.operations.push(added);
+  app.route({
+    method,
+    url: path,
+    handler: (request, reply) => {
+      const query = readParameters(request, parameters);
+      return answer(request, query.ok && body === undefined ? withoutBody(request, query) : query, reply);
+    },
+  });
+}
+
+/** A body that nobody reads would be taken for understood. */
+function withoutBody<T>(request: FastifyRequest, query: Outcome<T>): Outcome<T> {
+  const { body } = request;
+  if (!(body instanceof Uint8Array) || body.length === 0) return query;
+  return refused({
+    reason: "request_invalid",
+    what: "body",
+    why: `expected none, found ${body.length} bytes`,
+  });
+}

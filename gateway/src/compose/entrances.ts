@@ -4,6 +4,7 @@ import type { AuditLog } from "../audit/record.ts";
 import type { Config } from "../config/config.ts";
 import type { NatsKeys } from "../credentials/nats-keys.ts";
 import { inboxPrefixOf } from "../credentials/user.ts";
+import { addApi } from "../endpoints/api.ts";
 import { type AuthParts, addAuth } from "../endpoints/auth.ts";
 import { addDemo } from "../endpoints/demo.ts";
 import { addExplain } from "../endpoints/explain.ts";
@@ -16,12 +17,13 @@ import { addPublish } from "../endpoints/publish.ts";
 import { addRequest } from "../endpoints/request.ts";
 import { addSubscribe } from "../endpoints/subscribe.ts";
 import { addWhoami } from "../endpoints/whoami.ts";
-import { loginCookieNameOf } from "../identity/cookie.ts";
+import { cookieNameOf, loginCookieNameOf } from "../identity/cookie.ts";
 import type { SignIn } from "../identity/sign-in.ts";
 import type { PublicKeyDirectory } from "../keys/directory.ts";
 import { explain } from "../policy/explain.ts";
 import type { LivePolicy } from "../policy/live.ts";
 import type { Clock } from "../time.ts";
+import { VERSION } from "../version.ts";
 import type { Base } from "./base.ts";
 
 /** What the entrances are made of. */
@@ -53,6 +55,7 @@ export function addEntrances(
   addJwks(app, servedKeys(directory, clock), clock);
   addHealth(app);
   addProblemPages(app);
+  addApi(app, { publicUrl: config.publicUrl, version: VERSION, cookieName: cookieNameOf(config.publicUrl) });
   if (signIn) addAuth(app, { ...parts, signIn, audit, instance, ...placesOf(config) });
   if (config.demo !== undefined) addDemo(app, config.demo);
 }

@@ -9,8 +9,9 @@ import { sessionHashOf } from "../identity/session-proof.ts";
 import type { SignIn } from "../identity/sign-in.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import { isoTimeOf } from "../time.ts";
+import { addOperation, operation } from "./operation.ts";
+import { matching, optional } from "./parameter.ts";
 import type { EndpointParts } from "./parts.ts";
-import { readSingles } from "./query.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 
 /** A logout token is a small JWT: OpenID Connect Back-Channel Logout §2.4. */
@@ -25,12 +26,94 @@ export interface AuthParts extends Pick<EndpointParts, "presentedOf" | "clock"> 
   readonly home: string;
 }
 
+const LOGIN = operation({
+  id: "login",
+  method: "GET",
+  path: "/auth/login",
+  tag: "session",
+  open: true,
+  summary: "Begin to sign in",
+  description: "Where a browser goes: it is led to the identity provider, back here, and to `return-to`.",
+  parameters: {
+    "return-to": optional(
+      matching("A path of this origin, or one of its URLs, for afterwards.", {
+        grammar: /^[\x21-\x7e]{1,2048}$/,
+        expected: "1 to 2048 printable characters of ASCII",
+        example: "/",
+      }),
+    ),
+    issuer: optional(
+      matching("Which of several providers, by its name in the configuration.", {
+        grammar: /^[a-z0-9]{1,64}$/,
+        expected: "the name of an issuer, 1 to 64 of a-z 0-9",
+        example: "demo",
+      }),
+    ),
+  },
+  answers: { 302: { description: "To the identity provider." } },
+  problems: ["invalid_login", "unavailable"],
+});
+
+const LOGOUT = operation({
+  id: "logout",
+  method: "POST",
+  path: "/auth/logout",
+  tag: "session",
+  open: true,
+  summary: "Sign out",
+  description:
+    "Ends the session, its streams and its connections, on every instance. A form is led on; a script is told where the provider signs out too.",
+  parameters: {},
+  body: { description: "Not read.", required: false, content: { "*/*": {} } },
+  answers: {
+    200: {
+      description: "Signed out.",
+      content: {
+        "application/json": {
+          schema: {
+            type: "object",
+            properties: { location: { type: "string", description: "Where the provider signs out." } },
+          },
+        },
+      },
+    },
+    303: { description: "Signed out; to a form, where to go on." },
+  },
+  problems: ["not_allowed", "unavailable"],
+});
+
+const BACK_CHANNEL_LOGOUT = operation({
+  id: "backchannel-logout",
+  method: "POST",
+  path: "/auth/backchannel-logout",
+  tag: "session",
+  open: true,
+  summary: "The identity provider signs somebody out",
+  description: "OpenID Connect Back-Channel Logout 1.0.",
+  parameters: {},
+  body: {
+    description: "The logout token.",
+    required: true,
+    content: {
+      "application/x-www-form-urlencoded": {
+        schema: {
+          type: "object",
+          required: ["logout_token"],
+          properties: { logout_token: { type: "string", maxLength: LOGOUT_TOKEN_BYTES_MAX } },
+        },
+      },
+    },
+  },
+  answers: { 200: { description: "Signed out." } },
+  problems: ["unauthenticated", "unavailable"],
+});
+
 /** The web session: sign-in, its callback, sign-out from here and from the provider. Each is recorded before its effect. */
 export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   const { signIn, clock, loginCookieName, presentedOf, home } = parts;
 
-  app.get("/auth/login", async (request, reply) => {
-    const { "return-to": returnTo, issuer } = orRefuse(readSingles(request, ["return-to", "issuer"]));
+  addOperation(app, LOGIN, async (_request, query, reply) => {
+    const { "return-to": returnTo, issuer } = orRefuse(query);
     const begun = await signIn.begin({
       ...(returnTo !== undefined && { returnTo }),
       ...(issuer !== undefined && { issuer }),
@@ -59,7 +142,8 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
   app.get("/auth/callback", callback);
   app.get("/auth/callback/:issuer", callback);
 
-  app.post("/auth/logout", async (request, reply) => {
+  addOperation(app, LOGOUT, async (request, query, reply) => {
+    orRefuse(query);
     const presented = presentedOf(request);
     const judged = presented.ok ? signIn.judgeLogout(presented.value) : presented;
     // Who it was is in the record of the sign-in of this proof.
@@ -76,7 +160,8 @@ export function addAuth(app: FastifyInstance, parts: AuthParts): void {
     return reply.send(location === undefined ? {} : { location });
   });
 
-  app.post("/auth/backchannel-logout", async (request, reply) => {
+  addOperation(app, BACK_CHANNEL_LOGOUT, async (request, query, reply) => {
+    orRefuse(query);
     const logoutToken = logoutTokenOf(request.body);
     const judged = await signIn.backChannel.judge({ logoutToken, now: clock() });
     await record(parts, request, "sign-out by provider", judged, factsOf);

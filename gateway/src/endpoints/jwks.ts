@@ -1,8 +1,8 @@
-import { isKid } from "@countersign/seal";
 import type { FastifyInstance } from "fastify";
 import { messageOf } from "../errors.ts";
 import type { Clock, EpochSeconds } from "../time.ts";
-import { readSingles } from "./query.ts";
+import { addOperation, operation } from "./operation.ts";
+import { matching, optional } from "./parameter.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 
 /** A public key as it is served; the members that matter here of a JSON Web Key (RFC 7517). */
@@ -14,6 +14,38 @@ export interface PublicJwk {
 
 /** Short, since a verifier that misses a new instance's first key asks again only after a minute. */
 const REMEMBERED_SECONDS = 1;
+
+const KID = matching("One key by its id, past ones included.", {
+  grammar: /^[A-Za-z0-9_-]{1,64}$/,
+  expected: "1 to 64 of A-Z a-z 0-9 _ -",
+  example: "Qm9vdGggaXMgbm90IGEga2V5",
+});
+
+const JWKS = operation({
+  id: "jwks",
+  method: "GET",
+  path: "/.well-known/jwks.json",
+  tag: "keys",
+  open: true,
+  summary: "Public keys that verify seals",
+  description: "The keys that seal now or soon, of all instances.",
+  parameters: { kid: optional(KID) },
+  answers: {
+    200: {
+      description: "A JSON Web Key Set (RFC 7517).",
+      content: {
+        "application/jwk-set+json": {
+          schema: {
+            type: "object",
+            required: ["keys"],
+            properties: { keys: { type: "array", items: { type: "object", required: ["kty", "kid"] } } },
+          },
+        },
+      },
+    },
+  },
+  problems: ["not_found", "unavailable"],
+});
 
 /**
  * `GET /.well-known/jwks.json`: the keys that seal now or soon, of all instances. `?kid=` asks for one key,
@@ -29,12 +61,8 @@ export function addJwks(
   clock: Clock,
 ): void {
   const current = remembered(() => keys.current(), clock);
-  app.get("/.well-known/jwks.json", async (request, reply) => {
-    const { kid } = orRefuse(readSingles(request, ["kid"]));
-    if (kid !== undefined && !isKid(kid)) {
-      const why = "expected 1 to 64 of A-Z a-z 0-9 _ -";
-      throw new RefusalError({ reason: "request_invalid", what: "query parameter kid", why });
-    }
+  addOperation(app, JWKS, async (_request, query, reply) => {
+    const { kid } = orRefuse(query);
     const found = kid === undefined ? await read(current()) : await read(keys.get(kid));
     if (found === undefined) throw new RefusalError({ reason: "not_found", path: "/.well-known/jwks.json" });
     return reply

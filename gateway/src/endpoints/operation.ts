@@ -13,6 +13,10 @@ export interface Operation<P extends Parameters = Parameters> {
   readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Under the path of the public URL; nothing a caller chooses stands in it. */
   readonly path: `/${string}`;
+  /** Under which heading it stands. */
+  readonly tag: OperationTag;
+  /** Whoever asks is answered, without a proof of identity. */
+  readonly open?: true;
   /** A few words, and the sentences below them. */
   readonly summary: string;
   readonly description?: string;
@@ -26,6 +30,19 @@ export interface Operation<P extends Parameters = Parameters> {
   readonly problems: readonly ProblemCode[];
 }
 
+/** Headings of the API's description, in their order. */
+export const OPERATION_TAGS = {
+  messages: "Publish messages, send requests",
+  streams: "Watch and fetch messages",
+  "key-value": "Read and write keys of a bucket",
+  you: "Who you are here, and what you may do",
+  session: "The web session of a browser",
+  keys: "What verifiers and monitors ask for",
+  administration: "For operators, on the administration listener",
+} as const;
+
+export type OperationTag = keyof typeof OPERATION_TAGS;
+
 /** A request header that changes what an operation does. */
 export interface HeaderDefinition {
   readonly description: string;
@@ -36,8 +53,15 @@ export interface HeaderDefinition {
 export interface BodyDefinition {
   readonly description: string;
   readonly required: boolean;
-  /** By media type, JSON Schema of what is sent; `{}` for bytes. */
-  readonly content: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** By media type. */
+  readonly content: Readonly<Record<string, Content>>;
+}
+
+export interface Content {
+  /** JSON Schema of what is sent; absent for bytes. */
+  readonly schema?: Readonly<Record<string, unknown>>;
+  /** As it is sent. */
+  readonly example?: unknown;
 }
 
 export interface AnswerDefinition {

@@ -91,7 +91,7 @@ async function goLive(parts: PolicyParts, { request, reply, admission, files }: 
   const where = { publicUrl, requestId: request.facts.requestId };
   const candidate = judge(files);
   if (!candidate.ok) {
-    const { status, headers, body } = dress({ status: 422, code: "invalid_policy" }, where);
+    const { status, headers, body } = dress({ code: "invalid_policy" }, where);
     return reply
       .code(status)
       .headers(headers)
@@ -105,10 +105,7 @@ async function goLive(parts: PolicyParts, { request, reply, admission, files }: 
   );
   const pushed = { version, by: admission.identity.user, at: clock(), former: former.version };
   if (!(await store.push(pushed, files, await store.current()))) {
-    const { status, headers, body } = dress(
-      { status: 409, code: "conflict", detail: PUSHED_MEANWHILE },
-      where,
-    );
+    const { status, headers, body } = dress({ code: "conflict", detail: PUSHED_MEANWHILE }, where);
     return reply.code(status).headers(headers).send(body);
   }
   recordChange(parts, admission, former.version, version, changes);

@@ -43,6 +43,28 @@ export const PROBLEM_TITLES = {
   internal_error: "The gateway failed",
 } as const;
 
+/** Each code means one status, so that whoever reads either may know the other. */
+export const PROBLEM_STATUS: Readonly<Record<ProblemCode, number>> = {
+  invalid_proof: 400,
+  invalid_login: 400,
+  invalid_request: 400,
+  invalid_subject: 400,
+  invalid_header: 400,
+  unauthenticated: 401,
+  not_allowed: 403,
+  not_found: 404,
+  payload_too_large: 413,
+  unsupported_media_type: 415,
+  rate_limited: 429,
+  connections_exceeded: 429,
+  unavailable: 503,
+  no_responders: 503,
+  timeout: 504,
+  invalid_policy: 422,
+  conflict: 409,
+  internal_error: 500,
+};
+
 /** Long enough for a restart of nats-server or an audit disk's hiccup, short enough that a page recovers by itself. */
 const RETRY_AFTER_SECONDS = 5;
 
@@ -51,7 +73,6 @@ const DETAIL_CHARACTERS_MAX = 300;
 
 /** What a caller may know, before it is dressed as HTTP. */
 export interface Face {
-  readonly status: number;
   readonly code: ProblemCode;
   readonly detail?: string;
   /** `error` of the Bearer challenge (RFC 6750 §3.1); null = a challenge without one, absent = no challenge. */
@@ -77,6 +98,7 @@ interface Where {
 
 /** For what is answered like a refusal and is none: the policy allowed it, and it went wrong otherwise. */
 export function dress(face: Face, where: Where): Problem {
+  const status = PROBLEM_STATUS[face.code];
   const headers: Record<string, string> = {
     "content-type": "application/problem+json",
     "cache-control": "no-store",
@@ -85,12 +107,12 @@ export function dress(face: Face, where: Where): Problem {
     headers["www-authenticate"] = challengeOf(face.challenge, where.publicUrl);
   if (face.retryAfterSeconds !== undefined) headers["retry-after"] = String(face.retryAfterSeconds);
   return {
-    status: face.status,
+    status,
     headers,
     body: {
       type: `${where.publicUrl}/problems/${face.code}`,
       title: PROBLEM_TITLES[face.code],
-      status: face.status,
+      status,
       code: face.code,
       ...(face.detail === undefined ? {} : { detail: cut(face.detail) }),
       requestId: where.requestId,
@@ -102,17 +124,15 @@ function faceOf(refusal: Refusal): Face {
   switch (refusal.reason) {
     case "proof_missing":
       // RFC 6750 §3.1: no error code for a request that presented nothing, or by a method that is not supported.
-      return { status: 401, code: "unauthenticated", challenge: null, detail: "Sign in or present a token." };
+      return { code: "unauthenticated", challenge: null, detail: "Sign in or present a token." };
     case "proof_malformed":
       return {
-        status: 400,
         code: "invalid_proof",
         challenge: "invalid_request",
         detail: "Present one proof of identity, once, in its usual form.",
       };
     case "proof_ambiguous":
       return {
-        status: 400,
         code: "invalid_proof",
         challenge: "invalid_request",
         detail: "The request carries proofs of more than one user; present one.",
@@ -127,14 +147,12 @@ function faceOf(refusal: Refusal): Face {
     case "session_idle":
       // One answer for all: which check failed would tell a forger what to mend.
       return {
-        status: 401,
         code: "unauthenticated",
         challenge: "invalid_token",
         detail: "The proof of identity is not accepted; sign in again or present a fresh token.",
       };
     case "cross_site":
       return {
-        status: 403,
         code: "not_allowed",
         detail:
           "Another site may have caused this request; send it from an allowed origin, or with the header Countersign-Request: 1.",
@@ -142,66 +160,61 @@ function faceOf(refusal: Refusal): Face {
     case "groups_overage":
       // Not 401: a browser would sign in again, and again, and get the same token.
       return {
-        status: 403,
         code: "not_allowed",
         detail:
           "The identity provider left your groups out of the token because there are too many. Your administrator can use application roles, or limit the groups to those assigned to the application.",
       };
     case "login_failed":
-      return { status: 400, code: "invalid_login", detail: "Start the sign-in again." };
+      return { code: "invalid_login", detail: "Start the sign-in again." };
     case "request_invalid":
-      return { status: 400, code: "invalid_request", detail: `${refusal.what}: ${refusal.why}` };
+      return { code: "invalid_request", detail: `${refusal.what}: ${refusal.why}` };
     case "subject_invalid":
-      return { status: 400, code: "invalid_subject", detail: refusal.why };
+      return { code: "invalid_subject", detail: refusal.why };
     case "header_refused":
-      return { status: 400, code: "invalid_header", detail: `${refusal.header}: ${refusal.why}` };
+      return { code: "invalid_header", detail: `${refusal.header}: ${refusal.why}` };
     case "media_type_unsupported":
-      return { status: 415, code: "unsupported_media_type", detail: `Expected ${refusal.expected}.` };
+      return { code: "unsupported_media_type", detail: `Expected ${refusal.expected}.` };
     case "not_found":
-      return { status: 404, code: "not_found" };
+      return { code: "not_found" };
     case "payload_too_large":
-      return { status: 413, code: "payload_too_large", detail: `At most ${refusal.bytesMax} bytes.` };
+      return { code: "payload_too_large", detail: `At most ${refusal.bytesMax} bytes.` };
     case "not_granted":
     case "never":
       // One answer for both: that a `never` line exists is the policy's business.
       return {
-        status: 403,
         code: "not_allowed",
         detail: "The policy does not allow you this. GET v1/explain says what you may know of why.",
       };
     case "credential_too_large":
       return {
-        status: 403,
         code: "not_allowed",
         detail:
           "Your permissions do not fit into one NATS credential here. Your administrator can narrow the policy or raise max_control_line.",
       };
     case "rate_limited":
       return {
-        status: 429,
         code: "rate_limited",
         retryAfterSeconds: Math.max(1, Math.ceil(refusal.retryAfterSeconds)),
         detail: `At most ${refusal.perSecond} messages a second.`,
       };
     case "connections_exceeded":
       return {
-        status: 429,
         code: "connections_exceeded",
         retryAfterSeconds: RETRY_AFTER_SECONDS,
         detail: `At most ${refusal.connectionsMax} at once; close one first.`,
       };
     case "no_responders":
-      return { status: 503, code: "no_responders", retryAfterSeconds: RETRY_AFTER_SECONDS };
+      return { code: "no_responders", retryAfterSeconds: RETRY_AFTER_SECONDS };
     case "timeout":
-      return { status: 504, code: "timeout" };
+      return { code: "timeout" };
     case "internal_error":
-      return { status: 500, code: "internal_error", detail: "Give the request id to your administrator." };
+      return { code: "internal_error", detail: "Give the request id to your administrator." };
     case "check_unavailable":
     case "nats_unavailable":
     case "record_unwritable":
     case "capacity_exceeded":
     case "shutting_down":
-      return { status: 503, code: "unavailable", retryAfterSeconds: RETRY_AFTER_SECONDS };
+      return { code: "unavailable", retryAfterSeconds: RETRY_AFTER_SECONDS };
   }
 }
 

@@ -10,21 +10,24 @@ const PUBLISH = operation({
   id: "publish",
   method: "POST",
   path: "/v1/publish",
+  tag: "messages",
   summary: "Publish a message",
   description: "The body becomes the payload. It is answered once the message is sealed and on its way.",
   parameters: { subject: required(subject({ wildcards: false, example: "orders.eu.4711.create" })) },
-  body: { description: "The payload.", required: false, content: { "*/*": {} } },
+  body: { description: "The payload.", required: false, content: { "*/*": { example: "{}" } } },
   answers: {
     202: {
       description: "Sealed, and on its way.",
       content: {
         "application/json": {
-          type: "object",
-          required: ["txn", "id", "subject"],
-          properties: {
-            txn: { type: "string", format: "uuid", description: "Of this request, in the record." },
-            id: { type: "string", description: "Of this message, in its seal." },
-            subject: { type: "string" },
+          schema: {
+            type: "object",
+            required: ["txn", "id", "subject"],
+            properties: {
+              txn: { type: "string", format: "uuid", description: "Of this request, in the record." },
+              id: { type: "string", description: "Of this message, in its seal." },
+              subject: { type: "string" },
+            },
           },
         },
       },

@@ -13,13 +13,14 @@ const REQUEST = operation({
   id: "request",
   method: "POST",
   path: "/v1/request",
+  tag: "messages",
   summary: "Send a request and wait for its reply",
   description: "The body becomes the payload; the answer is the reply's body, with its headers as `Msg-…`.",
   parameters: {
     subject: required(subject({ wildcards: false, example: "inventory.check" })),
     timeout: withDefault(TIMEOUT, "5s"),
   },
-  body: { description: "The payload.", required: false, content: { "*/*": {} } },
+  body: { description: "The payload.", required: false, content: { "*/*": { example: "{}" } } },
   answers: { 200: { description: "The reply, as whoever answered sent it.", content: { "*/*": {} } } },
   problems: [
     "invalid_subject",

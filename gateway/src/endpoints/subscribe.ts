@@ -33,12 +33,16 @@ const SUBSCRIBE = operation({
   id: "subscribe",
   method: "GET",
   path: "/v1/subscribe",
+  tag: "streams",
   summary: "Watch messages as they come",
   description:
     "Server-Sent Events, each with the sender that its seal proves; the last one says why the stream ends.",
   parameters: { subject: repeated(subject({ wildcards: true, example: "orders.eu.>" }), SUBJECTS_MAX) },
   answers: {
-    200: { description: "A stream of events.", content: { "text/event-stream": { type: "string" } } },
+    200: {
+      description: "A stream of events.",
+      content: { "text/event-stream": { schema: { type: "string" } } },
+    },
   },
   problems: ["invalid_subject", "connections_exceeded"],
 });

@@ -144,13 +144,37 @@ async function judgeStores(client: WireClient, grant: Grant, subjects: readonly 
     const error = `'Permissions Violation for Publish to "${subject}"'`;
     assert.equal(!refused.has(error), decide(grant, action).ok, JSON.stringify(action));
   }
-  const others = [`$JS.API.CONSUMER.CREATE.S.other.a`, `$JS.API.STREAM.INFO.S`, `$JS.ACK.S.other.1.1.1.1.1`];
+  await judgeUpkeep(client, grant);
+  const others = [
+    `$JS.API.CONSUMER.CREATE.S.other.a`,
+    `$JS.API.CONSUMER.DELETE.S.other`,
+    `$JS.API.CONSUMER.DELETE.S.${grant.user}-x`,
+    `$JS.FC.S.other.1`,
+    `$JS.API.STREAM.INFO.S`,
+    `$JS.ACK.S.other.1.1.1.1.1`,
+  ];
   client.send(...others.flatMap((subject) => [`PUB ${subject} 0`, ""]));
   assert.equal(
     (await client.flush()).errors.length,
     others.length,
     "nothing of JetStream that is not one's own",
   );
+}
+
+/** Numbered consumers may be deleted, and say when they may be sent more, by whoever reads anything through them. */
+async function judgeUpkeep(client: WireClient, grant: Grant): Promise<void> {
+  for (const stream of ["S", "KV_K"]) {
+    const consumer = `${stream}.${grant.user}-1`;
+    client.send(`PUB $JS.API.CONSUMER.DELETE.${consumer} 0`, "", `PUB $JS.FC.${consumer}.x 0`, "");
+    const { errors } = await client.flush();
+    const reads = grant.may.some(
+      ({ verb, object }) =>
+        object?.consumers === undefined &&
+        ((verb === "read-stream" && object?.stream === stream) ||
+          (verb === "read-kv" && `KV_${object?.bucket}` === stream)),
+    );
+    assert.equal(errors.length, reads ? 0 : 2, `upkeep of ${consumer}`);
+  }
 }
 
 /** A literal subscription is taken, and delivers, if and only if `decide` allows it; each queue by itself. */

@@ -9,6 +9,11 @@ export function consumerName(user: string, name: string | number): string {
   return `${user}-${name}`;
 }
 
+/** Whether a line reads through numbered consumers, which come and go, rather than through declared ones. */
+export function isNumbered(line: GrantLine): boolean {
+  return !Array.isArray(line.object?.consumers);
+}
+
 /**
  * Every consumer a line allows, written out: NATS has no "names beginning with", and with `*` one would read,
  * re-point and acknowledge other people's consumers.

@@ -1,5 +1,5 @@
 import assert from "node:assert";
-import { consumerNames } from "./consumer.ts";
+import { consumerNames, isNumbered } from "./consumer.ts";
 import { guardsOf, subscribes } from "./crude.ts";
 import type { Grant, GrantLine, NatsPermissions } from "./grant.ts";
 import { firstToken, includes, intersection, overlaps } from "./pattern.ts";
@@ -57,6 +57,7 @@ function publishPatterns(line: GrantLine, grant: Grant): string[] {
           `$JS.API.CONSUMER.INFO.${consumer}`,
           `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
           `$JS.ACK.${consumer}.>`,
+          ...(isNumbered(line) ? upkeepOf(consumer) : []),
         ];
       });
     case "read-kv": {
@@ -65,6 +66,7 @@ function publishPatterns(line: GrantLine, grant: Grant): string[] {
       const watching = consumerNames(line, grant).flatMap((name) => [
         `$JS.API.CONSUMER.CREATE.KV_${bucket}.${name}.${keys}`,
         `$JS.API.CONSUMER.INFO.KV_${bucket}.${name}`,
+        ...upkeepOf(`KV_${bucket}.${name}`),
       ]);
       return [`$JS.API.DIRECT.GET.KV_${bucket}.${keys}`, ...watching];
     }
@@ -73,6 +75,15 @@ function publishPatterns(line: GrantLine, grant: Grant): string[] {
     default:
       return [];
   }
+}
+
+/**
+ * What a numbered consumer needs besides: it lives no longer than whoever reads, so that its number must come free
+ * again, and one that is pushed to says when it may be sent more. A declared one keeps its place in the stream:
+ * it is not its reader's to delete.
+ */
+function upkeepOf(consumer: string): string[] {
+  return [`$JS.API.CONSUMER.DELETE.${consumer}`, `$JS.FC.${consumer}.*`];
 }
 
 /** Denies that touch nothing allowed are left out: they would change the connection of everybody they do not concern. */

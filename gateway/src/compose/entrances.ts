@@ -10,6 +10,7 @@ import { addDemo } from "../endpoints/demo.ts";
 import { addExplain } from "../endpoints/explain.ts";
 import { addHealth } from "../endpoints/health.ts";
 import { addJwks } from "../endpoints/jwks.ts";
+import type { ApiPlace } from "../endpoints/openapi.ts";
 import { recordOversized } from "../endpoints/oversized.ts";
 import type { EndpointParts } from "../endpoints/parts.ts";
 import { addProblemPages } from "../endpoints/problem-pages.ts";
@@ -55,9 +56,13 @@ export function addEntrances(
   addJwks(app, servedKeys(directory, clock), clock);
   addHealth(app);
   addProblemPages(app);
-  addApi(app, { publicUrl: config.publicUrl, version: VERSION, cookieName: cookieNameOf(config.publicUrl) });
+  addApi(app, apiPlaceOf(config));
   if (signIn) addAuth(app, { ...parts, signIn, audit, instance, ...placesOf(config) });
   if (config.demo !== undefined) addDemo(app, config.demo);
+}
+
+function apiPlaceOf({ publicUrl }: Config): ApiPlace {
+  return { url: publicUrl, exampleUrl: publicUrl, version: VERSION, cookieName: cookieNameOf(publicUrl) };
 }
 
 function placesOf({ publicUrl }: Config): Pick<AuthParts, "loginCookieName" | "home"> {

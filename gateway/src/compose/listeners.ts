@@ -1,8 +1,11 @@
 import type { FastifyInstance } from "fastify";
+import { addApi } from "../endpoints/api.ts";
 import { addAdmin, addHealth } from "../endpoints/health.ts";
 import { addPolicy, type PolicyParts } from "../endpoints/policy.ts";
 import { addResourceMetadata } from "../endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "../endpoints/server.ts";
+import { cookieNameOf } from "../identity/cookie.ts";
+import { VERSION } from "../version.ts";
 import type { Base } from "./base.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
 
@@ -49,9 +52,13 @@ export async function startAdmin(
   addHealth(app);
   addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => base.metrics.render() });
   addPolicy(app, policyParts);
+  addApi(app, { ...ADMIN_PLACE, version: VERSION, cookieName: cookieNameOf(base.config.publicUrl) });
   base.running.add(() => closeWithin(app, 0));
   return listen(app, at);
 }
+
+/** It has no name of its own in the configuration: callers know where they reach it. */
+const ADMIN_PLACE = { url: "/", exampleUrl: "$ADMIN" };
 
 function serverOf(
   base: Base,

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { API_PAGE_POLICY, apiPageOf } from "./api-page.ts";
 import { type ApiPlace, openApiOf } from "./openapi.ts";
 import { addOperation, operation } from "./operation.ts";
 
@@ -7,7 +8,7 @@ const OPENAPI = operation({
   method: "GET",
   path: "/openapi.json",
   tag: "keys",
-  open: true,
+  needs: "nothing",
   summary: "This description",
   parameters: {},
   answers: {
@@ -19,9 +20,22 @@ const OPENAPI = operation({
   problems: [],
 });
 
-/** `GET /openapi.json`: all operations of this server, those that are added later too. */
+const API_PAGE = operation({
+  id: "api",
+  method: "GET",
+  path: "/api",
+  tag: "keys",
+  needs: "nothing",
+  summary: "The same for people",
+  parameters: {},
+  answers: { 200: { description: "One page.", content: { "text/html": { schema: { type: "string" } } } } },
+  problems: [],
+});
+
+/** `GET /openapi.json` and `GET /api`: all operations of this server, those that are added later too. */
 export function addApi(app: FastifyInstance, place: ApiPlace): void {
   let text: string | undefined;
+  let page: string | undefined;
 
   addOperation(app, OPENAPI, async (_request, _query, reply) => {
     text ??= JSON.stringify(openApiOf(app.operations, place));
@@ -29,5 +43,14 @@ export function addApi(app: FastifyInstance, place: ApiPlace): void {
       .header("content-type", "application/json")
       .header("cache-control", "public, max-age=300")
       .send(text);
+  });
+
+  addOperation(app, API_PAGE, async (_request, _query, reply) => {
+    page ??= apiPageOf(app.operations, place);
+    return reply
+      .header("content-type", "text/html; charset=utf-8")
+      .header("content-security-policy", API_PAGE_POLICY)
+      .header("cache-control", "public, max-age=300")
+      .send(page);
   });
 }

@@ -31,7 +31,7 @@ const LOGIN = operation({
   method: "GET",
   path: "/auth/login",
   tag: "session",
-  open: true,
+  needs: "nothing",
   summary: "Begin to sign in",
   description: "Where a browser goes: it is led to the identity provider, back here, and to `return-to`.",
   parameters: {
@@ -59,11 +59,19 @@ const LOGOUT = operation({
   method: "POST",
   path: "/auth/logout",
   tag: "session",
-  open: true,
+  needs: "session",
   summary: "Sign out",
   description:
     "Ends the session, its streams and its connections, on every instance. A form is led on; a script is told where the provider signs out too.",
   parameters: {},
+  headers: {
+    "Countersign-Request": {
+      description: "`1`, from a script that sends no `Origin`: no form of another site can send it.",
+      schema: { type: "string", const: "1" },
+      example: "1",
+      shown: true,
+    },
+  },
   body: { description: "Not read.", required: false, content: { "*/*": {} } },
   answers: {
     200: {
@@ -87,7 +95,7 @@ const BACK_CHANNEL_LOGOUT = operation({
   method: "POST",
   path: "/auth/backchannel-logout",
   tag: "session",
-  open: true,
+  needs: "nothing",
   summary: "The identity provider signs somebody out",
   description: "OpenID Connect Back-Channel Logout 1.0.",
   parameters: {},
@@ -96,6 +104,7 @@ const BACK_CHANNEL_LOGOUT = operation({
     required: true,
     content: {
       "application/x-www-form-urlencoded": {
+        example: "logout_token=$LOGOUT_TOKEN",
         schema: {
           type: "object",
           required: ["logout_token"],

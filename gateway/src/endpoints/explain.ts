@@ -26,6 +26,7 @@ const EXPLAIN = operation({
         expected: "an object as a policy writes it",
         example: "orders.us.4711.create",
       }),
+      { shown: true },
     ),
   },
   answers: {

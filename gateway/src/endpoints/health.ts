@@ -18,7 +18,7 @@ const HEALTH = operation({
   method: "GET",
   path: "/healthz",
   tag: "keys",
-  open: true,
+  needs: "nothing",
   summary: "The process answers",
   parameters: {},
   answers: {
@@ -39,7 +39,7 @@ const READY = operation({
   method: "GET",
   path: "/readyz",
   tag: "administration",
-  open: true,
+  needs: "nothing",
   summary: "What the gateway needs in order to serve, and whether it is there",
   parameters: {},
   answers: {
@@ -54,7 +54,7 @@ const METRICS = operation({
   method: "GET",
   path: "/metrics",
   tag: "administration",
-  open: true,
+  needs: "nothing",
   summary: "Counters and gauges, in the text format of Prometheus",
   parameters: {},
   answers: { 200: { description: "Now.", content: { "text/plain": { schema: { type: "string" } } } } },

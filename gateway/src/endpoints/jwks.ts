@@ -26,7 +26,7 @@ const JWKS = operation({
   method: "GET",
   path: "/.well-known/jwks.json",
   tag: "keys",
-  open: true,
+  needs: "nothing",
   summary: "Public keys that verify seals",
   description: "The keys that seal now or soon, of all instances.",
   parameters: { kid: optional(KID) },

@@ -1,4 +1,5 @@
-import { type Content, OPERATION_TAGS, type Operation } from "./operation.ts";
+import { curlOf } from "./curl.ts";
+import { type Content, type HeaderDefinition, OPERATION_TAGS, type Operation } from "./operation.ts";
 import type { Parameter } from "./parameter.ts";
 import { PROBLEM_STATUS, PROBLEM_TITLES, type ProblemCode } from "./problem.ts";
 
@@ -17,14 +18,15 @@ const OF_IDENTITY: readonly ProblemCode[] = [
 /**
  * Describes operations as OpenAPI 3.1 does, by what reads their requests.
  *
- * @param publicUrl  without a trailing slash; all paths hang under it
+ * @param operations  those of one listener
  * @source  OpenAPI Specification 3.1.1
  */
 export function openApiOf(
   operations: readonly Operation[],
-  { publicUrl, version, cookieName }: ApiPlace,
+  { url, exampleUrl, version, cookieName }: ApiPlace,
 ): Json {
   const paths = Map.groupBy(operations, ({ path }) => path);
+  const describe = (one: Operation) => [one.method.toLowerCase(), describeOperation(one, exampleUrl)];
   return {
     openapi: "3.1.0",
     info: {
@@ -34,13 +36,10 @@ export function openApiOf(
       description:
         "Every answer has an `X-Request-Id`. Errors are `application/problem+json` (RFC 9457). A query parameter that an operation does not know is refused.",
     },
-    servers: [{ url: publicUrl }],
+    servers: [{ url }],
     tags: Object.entries(OPERATION_TAGS).map(([name, description]) => ({ name, description })),
     paths: Object.fromEntries(
-      [...paths].map(([path, those]) => [
-        path,
-        Object.fromEntries(those.map((one) => [one.method.toLowerCase(), describe(one)])),
-      ]),
+      [...paths].map(([path, those]) => [path, Object.fromEntries(those.map(describe))]),
     ),
     components: {
       securitySchemes: {
@@ -65,7 +64,10 @@ export function openApiOf(
 
 /** Where the API stands, and as what. */
 export interface ApiPlace {
-  readonly publicUrl: string;
+  /** All paths hang under it; without a trailing slash. */
+  readonly url: string;
+  /** The same for the examples; may name a variable of the shell. */
+  readonly exampleUrl: string;
   readonly version: string;
   readonly cookieName: string;
 }
@@ -83,11 +85,14 @@ const PROBLEM_SCHEMA: Json = {
   },
 };
 
-function describe(operation: Operation): Json {
-  const { id, tag, summary, description, open, parameters, headers = {}, body } = operation;
+function describeOperation(operation: Operation, exampleUrl: string): Json {
+  const { id, tag, summary, description, needs, parameters, headers = {}, body } = operation;
   const described = [
     ...Object.entries(parameters).map(([name, parameter]) => describeParameter(name, parameter)),
-    ...Object.entries(headers).map(([name, header]) => ({ name, in: "header", ...header })),
+    ...Object.entries(headers).map(([name, header]) => ({
+      ...{ name, in: "header" },
+      ...describeHeader(header),
+    })),
   ];
   return {
     operationId: id,
@@ -103,8 +108,18 @@ function describe(operation: Operation): Json {
       },
     }),
     responses: responsesOf(operation),
-    security: open ? [] : [{ bearer: [] }, { session: [] }],
+    security: securityOf(needs),
+    "x-codeSamples": [{ lang: "Shell", label: "curl", source: curlOf(operation, exampleUrl) }],
   };
+}
+
+function securityOf(needs: Operation["needs"]): readonly Json[] {
+  if (needs === "nothing") return [];
+  return needs === "session" ? [{ session: [] }] : [{ bearer: [] }, { session: [] }];
+}
+
+function describeHeader({ description, schema, example }: HeaderDefinition): Json {
+  return { description, schema, example };
 }
 
 function describeParameter(name: string, parameter: Parameter<unknown>): Json {
@@ -129,16 +144,21 @@ function contentOf(content: Readonly<Record<string, Content>>): Json {
   );
 }
 
-function responsesOf({ answers, open, problems }: Operation): Json {
+function responsesOf({ answers, needs, problems }: Operation): Json {
   const answered = Object.entries(answers).map(([status, { description, content, headers = {} }]) => [
     status,
     {
       description,
-      headers: { ...REQUEST_ID, ...headers },
+      headers: {
+        ...REQUEST_ID,
+        ...Object.fromEntries(
+          Object.entries(headers).map(([name, header]) => [name, describeHeader(header)]),
+        ),
+      },
       ...(content && { content: contentOf(content) }),
     },
   ]);
-  const codes = new Set([...OF_ALL, ...(open ? [] : OF_IDENTITY), ...problems]);
+  const codes = new Set([...OF_ALL, ...(needs === "nothing" ? [] : OF_IDENTITY), ...problems]);
   const byStatus = Map.groupBy(codes, (code) => PROBLEM_STATUS[code]);
   const refused = [...byStatus]
     // An answer that is no problem stands for its status by itself.

@@ -15,8 +15,8 @@ export interface Operation<P extends Parameters = Parameters> {
   readonly path: `/${string}`;
   /** Under which heading it stands. */
   readonly tag: OperationTag;
-  /** Whoever asks is answered, without a proof of identity. */
-  readonly open?: true;
+  /** What the caller presents; absent = any proof of identity. */
+  readonly needs?: "nothing" | "session";
   /** A few words, and the sentences below them. */
   readonly summary: string;
   readonly description?: string;
@@ -46,6 +46,8 @@ export type OperationTag = keyof typeof OPERATION_TAGS;
 /** A request header that changes what an operation does. */
 export interface HeaderDefinition {
   readonly description: string;
+  /** Of a request's: whether the operation's published example has it. */
+  readonly shown?: true;
   readonly schema: Readonly<Record<string, unknown>>;
   readonly example: string;
 }

@@ -16,6 +16,8 @@ export interface Parameter<T> {
   /** How often it may stand: once, unless it says otherwise. */
   readonly timesMax: number;
   readonly required: boolean;
+  /** Whether the operation's published example has it. */
+  readonly shown: boolean;
   /** @param texts  as often as it stands, in order; within `timesMax`, and not empty where it is required */
   read(texts: readonly string[], name: string): Outcome<T>;
 }
@@ -51,9 +53,12 @@ export function required<T>(kind: Kind<T>): Parameter<T> {
   );
 }
 
-/** May stand there, once. */
-export function optional<T>(kind: Kind<T>): Parameter<T | undefined> {
-  return parameterOf(kind, { required: false, timesMax: 1 }, ([text], name) =>
+/** May stand there, once. @param shown  whether the operation's published example has it */
+export function optional<T>(
+  kind: Kind<T>,
+  { shown = false }: { readonly shown?: boolean } = {},
+): Parameter<T | undefined> {
+  return parameterOf(kind, { required: false, shown, timesMax: 1 }, ([text], name) =>
     text === undefined ? allowed(undefined) : readOne(kind.definition, text, name),
   );
 }
@@ -84,10 +89,10 @@ export function repeated<T>(kind: Kind<T>, timesMax: number): Parameter<readonly
 
 function parameterOf<T>(
   { definition: { description, schema, example } }: Kind<unknown>,
-  occurs: Pick<Parameter<T>, "required" | "timesMax">,
+  occurs: Pick<Parameter<T>, "required" | "timesMax"> & Partial<Pick<Parameter<T>, "shown">>,
   read: Parameter<T>["read"],
 ): Parameter<T> {
-  return { description, schema, example, ...occurs, read };
+  return { description, schema, example, shown: occurs.required, ...occurs, read };
 }
 
 function readOne<T>({ read, expected }: Definition<T>, text: string, name: string): Outcome<T> {

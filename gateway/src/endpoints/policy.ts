@@ -7,9 +7,10 @@ import type { Policy, PolicyFile } from "../policy/policy.ts";
 import type { PolicyStore } from "../policy/store.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import { type Clock, isoTimeOf } from "../time.ts";
+import { addOperation, operation } from "./operation.ts";
+import { matching, required } from "./parameter.ts";
 import type { EndpointParts } from "./parts.ts";
 import { dress } from "./problem.ts";
-import { readSingles } from "./query.ts";
 import { orRefuse } from "./server.ts";
 
 export interface PolicyParts extends Pick<EndpointParts, "presentedOf"> {
@@ -33,6 +34,110 @@ const PUSHED_MEANWHILE = "Look at the policy that is in force now, and push agai
 /** Keeps the record's line well under 64 KiB. */
 const WIDENING_CHARACTERS_MAX = 8_192;
 
+const LIVE_ANSWER = {
+  description: "In force here; the other instances follow within two seconds.",
+  content: {
+    "application/json": {
+      schema: {
+        type: "object",
+        required: ["version", "former", "wider", "changes", "warnings"],
+        properties: {
+          version: { type: "string" },
+          former: { type: "string" },
+          wider: { type: "boolean", description: "Whether anybody may do more than before." },
+          changes: { type: "array", items: { type: "object" } },
+          warnings: { type: "array", items: { type: "string" } },
+        },
+      },
+    },
+  },
+} as const;
+
+const SHOW = operation({
+  id: "policy",
+  method: "GET",
+  path: "/v1/policy",
+  tag: "administration",
+  summary: "The policy in force",
+  parameters: {},
+  answers: {
+    200: {
+      description: "Its version, where it came from, and what was in force before.",
+      content: {
+        "application/json": {
+          schema: {
+            type: "object",
+            required: ["version", "source", "history"],
+            properties: {
+              version: { type: "string" },
+              source: { type: "string", enum: ["file", "pushed"] },
+              problem: { type: "string" },
+              history: { type: "array", items: { type: "object" } },
+            },
+          },
+        },
+      },
+    },
+  },
+  problems: [],
+});
+
+const PUSH = operation({
+  id: "policy-push",
+  method: "POST",
+  path: "/v1/policy",
+  tag: "administration",
+  summary: "Put a policy in force",
+  description: "On every instance. One that does not parse, or fails its own tests, changes nothing.",
+  parameters: {},
+  body: {
+    description: "Its files; paths are labels for mistakes, and are never opened.",
+    required: true,
+    content: {
+      "application/json": {
+        schema: {
+          type: "object",
+          required: ["files"],
+          properties: {
+            files: {
+              type: "array",
+              minItems: 1,
+              maxItems: FILES_MAX,
+              items: {
+                type: "object",
+                required: ["path", "text"],
+                properties: { path: { type: "string", pattern: FILE_PATH.source }, text: { type: "string" } },
+              },
+            },
+          },
+        },
+        example: { files: [{ path: "policy.yaml", text: "$POLICY" }] },
+      },
+    },
+  },
+  answers: { 200: LIVE_ANSWER },
+  problems: ["invalid_policy", "conflict", "payload_too_large"],
+});
+
+const ROLLBACK = operation({
+  id: "policy-rollback",
+  method: "POST",
+  path: "/v1/policy/rollback",
+  tag: "administration",
+  summary: "Go back to a policy that was pushed before",
+  parameters: {
+    to: required(
+      matching("Its version.", {
+        grammar: /^[0-9a-f]{64}$/,
+        expected: "a version that was pushed before",
+        example: "$VERSION",
+      }),
+    ),
+  },
+  answers: { 200: LIVE_ANSWER },
+  problems: ["invalid_policy", "conflict"],
+});
+
 /**
  * On the administration listener, for who may `push-policy`: what is in force, pushing another, going back.
  *
@@ -44,25 +149,25 @@ export function addPolicy(app: FastifyInstance, partsNow: () => PolicyParts | un
     return orRefuse(allowedOr(partsNow(), { reason: "check_unavailable", check: "policy", why }));
   }
 
-  app.get("/v1/policy", async (request) => {
+  addOperation(app, SHOW, async (request, query) => {
     const parts = started();
-    await admitPush(parts, request);
+    await admitPush(parts, request, query);
     const { source, problem } = parts.state();
     const history = await parts.store.history();
     return { version: parts.current().version, source, ...(problem !== undefined && { problem }), history };
   });
 
-  app.post("/v1/policy", async (request, reply) => {
+  addOperation(app, PUSH, async (request, query, reply) => {
     const parts = started();
-    const admission = await admitPush(parts, request);
+    const admission = await admitPush(parts, request, query);
     return goLive(parts, { request, reply, admission, files: orRefuse(readFiles(request.body)) });
   });
 
-  app.post("/v1/policy/rollback", async (request, reply) => {
+  addOperation(app, ROLLBACK, async (request, query, reply) => {
     const parts = started();
-    const admission = await admitPush(parts, request);
-    const to = orRefuse(readSingles(request, ["to"])).to ?? "";
-    const why = `expected a version that was pushed before, found "${to.slice(0, 64)}"`;
+    const admission = await admitPush(parts, request, query);
+    const { to } = orRefuse(query);
+    const why = `expected a version that was pushed before, found "${to}"`;
     const files = await parts.store.filesOf(to);
     const known = allowedOr(files, { reason: "request_invalid", what: "query parameter to", why });
     return goLive(parts, { request, reply, admission, files: orRefuse(known) });
@@ -73,8 +178,12 @@ function allowedOr<T>(value: T | undefined, refusal: Refusal): Outcome<T> {
   return value === undefined ? refused(refusal) : allowed(value);
 }
 
-async function admitPush({ admit, presentedOf }: PolicyParts, request: FastifyRequest): Promise<Admission> {
-  const action = allowed({ verb: "push-policy" as const });
+async function admitPush(
+  { admit, presentedOf }: PolicyParts,
+  request: FastifyRequest,
+  query: Outcome<unknown>,
+): Promise<Admission> {
+  const action = query.ok ? allowed({ verb: "push-policy" as const }) : query;
   return orRefuse(await admit({ presented: presentedOf(request), action, facts: request.facts }));
 }
 

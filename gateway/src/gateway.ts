@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { createAdmit } from "./admit.ts";
 import type { AuditLog } from "./audit/record.ts";
 import type { Base } from "./compose/base.ts";
+import { type Direct, openDirect } from "./compose/direct.ts";
 import { addEntrances } from "./compose/entrances.ts";
 import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
 import { startAdmin, startPublic } from "./compose/listeners.ts";
@@ -21,6 +22,7 @@ import { createIdentify } from "./identity/identify.ts";
 import type { Identity } from "./identity/identity.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
+import type { NotBeforeKey } from "./identity/session.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -38,7 +40,7 @@ import { createPublish } from "./publish.ts";
 import { createRate } from "./rate.ts";
 import { createSenderOf } from "./sender.ts";
 import { createSubscribe, type Subscribe } from "./subscribe.ts";
-import type { Clock } from "./time.ts";
+import type { Clock, EpochSeconds } from "./time.ts";
 
 /** A running gateway. */
 export interface Gateway {
@@ -119,8 +121,14 @@ async function compose(base: Base): Promise<Gateway> {
     instance,
   });
   addGauges(base, { streams, pool });
-  endWithProofs(state.sessions, { streams, pool });
-  narrowWithPolicy(policy, { streams, pool }, base);
+  const grantOf = grantUnder(policy, base);
+  const direct = openDirect(base, {
+    ...{ dial, keys, instance, sessions: state.sessions, signIn, policy, grantOf },
+  });
+  const ending = { streams, pool, direct };
+  endWithProofs(state.sessions, ending);
+  await endWithIdleSessions(signIn, ending, base);
+  narrowWithPolicy(policy, ending, grantOf);
 
   const presentedOf = presentedBy(config);
   policyParts = {
@@ -163,17 +171,40 @@ interface Carried {
   readonly pool: Pool;
 }
 
-/** A sign-out ends what the proof carried, on every instance. */
-function endWithProofs(sessions: SessionKv, { streams, pool }: Carried): void {
+/** What a proof has open. */
+interface Ending extends Carried {
+  readonly direct: Direct;
+}
+
+/** A sign-out ends what the proof had open, on every instance: what goes past the gateway too. */
+function endWithProofs(sessions: SessionKv, ending: Ending): void {
   sessions.onNotBefore((key, at) => {
-    streams.revoke(key, at);
-    pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
+    endAll(key, at, ending);
+    ending.direct.sweepSoon();
   });
 }
 
-/** Another policy ends the streams of whoever lost the right, then the connections of all take up their new grants. */
-function narrowWithPolicy(policy: LivePolicy, { streams, pool }: Carried, { clock, log }: Base): void {
-  function grantOf(identity: Identity): Grant | undefined {
+/** So does a session that nobody uses any more. Nothing is written for it: each instance sees that it is over. */
+async function endWithIdleSessions(signIn: SignIn | undefined, ending: Ending, { clock, running }: Base) {
+  if (!signIn) return;
+  await running.repeat(async () => {
+    for (const session of await signIn.takeIdle(clock())) endAll({ session }, clock(), ending);
+    return IDLE_LOOK_MS;
+  });
+}
+
+const IDLE_LOOK_MS = 5_000;
+
+function endAll(key: NotBeforeKey, at: EpochSeconds, { streams, pool, direct }: Ending): void {
+  streams.revoke(key, at);
+  pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
+  direct.connections.end(key, at);
+}
+
+type GrantOf = (identity: Identity) => Grant | undefined;
+
+function grantUnder(policy: LivePolicy, { clock, log }: Base): GrantOf {
+  return function grantOf(identity) {
     try {
       return policy.grantOf(identity, clock());
     } catch (error) {
@@ -181,10 +212,16 @@ function narrowWithPolicy(policy: LivePolicy, { streams, pool }: Carried, { cloc
       log.error({ user: identity.user, why: messageOf(error) }, "no grant under the new policy");
       return undefined;
     }
-  }
+  };
+}
+
+/** Another policy ends the streams of whoever lost the right, then the connections of all take up their new grants. */
+function narrowWithPolicy(policy: LivePolicy, { streams, pool, direct }: Ending, grantOf: GrantOf): void {
   policy.onReplace(() => {
     streams.regrant(grantOf);
     pool.regrant(grantOf);
+    direct.connections.regrant(grantOf);
+    direct.sweepSoon();
   });
 }
 

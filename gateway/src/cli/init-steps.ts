@@ -62,7 +62,7 @@ function copyStep(keys: string): string {
 
 function existingSteps(manifest: KeysManifest, { keys, offline }: ShownPaths): readonly string[] {
   const { account, signingKey, proxyKey } = manifest;
-  const { pub, sub } = systemPermissionsOf(account);
+  const { pub, sub } = systemPermissionsOf([account]);
   return [
     `Add the account CONTROL, for the gateway's own state, and the gateway's signing key to the account
 ${account}:

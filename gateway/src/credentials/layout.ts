@@ -105,15 +105,19 @@ export const CONTROL_PERMISSIONS: { readonly pub: SubjectLists; readonly sub: Su
   sub: { allow: [`${GATEWAY_INBOX_PREFIX}.>`] },
 };
 
-/** @returns what the gateway's user in the system account may do: list connections of one account, kick, ask versions */
-export function systemPermissionsOf(accountPublicKey: string): { pub: SubjectLists; sub: SubjectLists } {
+/**
+ * @param accounts  public keys of the accounts whose users the gateway makes
+ * @returns what the gateway's user in the system account may do: list connections of those accounts, kick, ask
+ *   for the servers' versions
+ */
+export function systemPermissionsOf(accounts: readonly string[]): { pub: SubjectLists; sub: SubjectLists } {
   return {
     pub: {
       allow: [
         "$SYS.REQ.SERVER.*.KICK",
         "$SYS.REQ.SERVER.PING",
-        // Of one account, because a list of connections shows complete user JWTs.
-        `$SYS.REQ.ACCOUNT.${accountPublicKey}.CONNZ`,
+        // Not of all accounts, because a list of connections shows complete user JWTs.
+        ...accounts.map((account) => `$SYS.REQ.ACCOUNT.${account}.CONNZ`),
       ],
     },
     sub: { allow: [`${GATEWAY_INBOX_PREFIX}.>`] },
@@ -170,7 +174,7 @@ export function planNewCluster(now: EpochSeconds, clusterSecret: string): Plan {
       keyFile(
         KEY_FILES.system,
         "the gateway's user in the system account",
-        userCreds("countersign", system, systemPermissionsOf(core.publicKey), true, now),
+        userCreds("countersign", system, systemPermissionsOf([core.publicKey]), true, now),
       ),
     ],
   };

@@ -79,23 +79,30 @@ function unite(outcomes: readonly Outcome<Identity>[]): Outcome<Identity> {
   return counting ? allowed(counting) : refused({ reason: "proof_missing" });
 }
 
-/**
- * Refuses a proof made at or before the moment its user, its session or its actor was signed out.
- */
 function unlessRevoked(outcome: Outcome<Identity>, notBefore: SessionStore["notBefore"]): Outcome<Identity> {
-  if (!outcome.ok) return outcome;
-  const identity = outcome.value;
-  const refusal =
+  const refusal = outcome.ok ? revocationOf(outcome.value, notBefore) : undefined;
+  return refusal ? refused(refusal) : outcome;
+}
+
+/**
+ * @returns the refusal of a proof made at or before the moment its user, its session or its actor was signed out;
+ *   undefined while it stands
+ */
+export function revocationOf(
+  identity: Pick<Identity, "user" | "actor" | "proof" | "provedAt">,
+  notBefore: SessionStore["notBefore"],
+): Refusal | undefined {
+  return (
     revokedBy(identity, { user: identity.user }, notBefore) ??
     (identity.actor && revokedBy(identity, { user: identity.actor.user }, notBefore)) ??
     (identity.proof.kind === "session"
       ? revokedBy(identity, { session: identity.proof.hash }, notBefore)
-      : undefined);
-  return refusal ? refused(refusal) : outcome;
+      : undefined)
+  );
 }
 
 function revokedBy(
-  { provedAt }: Identity,
+  { provedAt }: Pick<Identity, "provedAt">,
   key: NotBeforeKey,
   notBeforeOf: SessionStore["notBefore"],
 ): Refusal | undefined {

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { allowed, type Outcome, refused } from "../refusal.ts";
+import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Identity } from "./identity.ts";
 import type { Issuers } from "./issuer.ts";
@@ -9,6 +9,9 @@ import type { Session, SessionStore } from "./session.ts";
 const TOUCH_SECONDS = 60;
 
 export type VerifySession = (id: string, now: EpochSeconds) => Promise<Outcome<Identity>>;
+
+/** Whether a session stands, asked by the name it is held by: nobody has to present its cookie. */
+export type SessionStands = (hash: string, now: EpochSeconds) => Promise<boolean>;
 
 /**
  * Asks the provider again about a session whose time for that has come.
@@ -78,13 +81,10 @@ export function createVerifySession({
   return async function verifySession(id, now) {
     const session = await sessions.get(sessionHashOf(id));
     if (!session) return refused({ reason: "session_unknown" });
-    if (now >= session.endsAt) return refused({ reason: "proof_expired", expiredAt: session.endsAt, now });
     const { issuer } = session.identity;
     if (!issuers.byName(issuer)) return refused({ reason: "issuer_unknown", issuer });
-    const idleSince = session.lastSeenAt;
-    if (now >= idleSince + idleSeconds) return refused({ reason: "session_idle", idleSince, now });
-    const revoked = revokedUpstream(session, sessions);
-    if (revoked) return revoked;
+    const over = sessionRefusalOf(session, { sessions, idleSeconds, now });
+    if (over) return refused(over);
     const due = session.refreshAt !== undefined && now >= session.refreshAt;
     const current = due ? await renew(session, id, now) : allowed(session);
     if (!current.ok) return current;
@@ -98,12 +98,33 @@ export function createVerifySession({
   };
 }
 
-function revokedUpstream(session: Session, sessions: SessionStore): Outcome<never> | undefined {
+export function createSessionStands(parts: {
+  readonly sessions: SessionStore;
+  readonly idleSeconds: number;
+}): SessionStands {
+  return async (hash, now) => {
+    const session = await parts.sessions.get(hash);
+    return session !== undefined && sessionRefusalOf(session, { ...parts, now }) === undefined;
+  };
+}
+
+/** @returns why a session is over: at its absolute limit, idle, or signed out at its provider */
+function sessionRefusalOf(
+  session: Session,
+  {
+    sessions,
+    idleSeconds,
+    now,
+  }: { readonly sessions: SessionStore; readonly idleSeconds: number; readonly now: EpochSeconds },
+): Refusal | undefined {
+  if (now >= session.endsAt) return { reason: "proof_expired", expiredAt: session.endsAt, now };
+  const idleSince = session.lastSeenAt;
+  if (now >= idleSince + idleSeconds) return { reason: "session_idle", idleSince, now };
   if (session.upstreamSid === undefined) return undefined;
   const key = upstreamSessionHashOf(session.identity.issuer, session.upstreamSid);
   const notBefore = sessions.notBefore({ session: key });
   if (notBefore === undefined || session.signedInAt > notBefore) return undefined;
-  return refused({ reason: "proof_revoked", notBefore, provedAt: session.signedInAt });
+  return { reason: "proof_revoked", notBefore, provedAt: session.signedInAt };
 }
 
 /**

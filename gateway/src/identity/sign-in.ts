@@ -8,12 +8,19 @@ import { beginSignIn, type SignInBegun } from "./begin-sign-in.ts";
 import { clearCookie, cookieNameOf, loginCookieNameOf, setCookie } from "./cookie.ts";
 import { finishSignIn } from "./finish-sign-in.ts";
 import type { Presented } from "./identity.ts";
+import { followIdleSessions } from "./idle-sessions.ts";
 import type { ClientOptions, Issuer, Issuers } from "./issuer.ts";
 import { openLoginState } from "./login-state.ts";
 import { createRenewSession } from "./renew-session.ts";
 import type { SecretKey } from "./sealed-box.ts";
 import type { Session, SessionStore } from "./session.ts";
-import { createVerifySession, sessionHashOf, type VerifySession } from "./session-proof.ts";
+import {
+  createSessionStands,
+  createVerifySession,
+  type SessionStands,
+  sessionHashOf,
+  type VerifySession,
+} from "./session-proof.ts";
 import { followUpstreamSessions } from "./upstream-sessions.ts";
 
 /** Characters of a callback's query: code, state and iss are a few hundred. */
@@ -91,6 +98,9 @@ export interface SignIn {
   readonly backChannel: BackChannelLogout;
   /** For `createIdentify`. */
   readonly verifySession: VerifySession;
+  readonly sessionStands: SessionStands;
+  /** @returns sessions that were used here and that nobody uses any more, each once: by their hashes */
+  takeIdle(now: EpochSeconds): Promise<readonly string[]>;
 }
 
 export interface SignedInBrowser {
@@ -126,6 +136,10 @@ export function createSignIn(options: SignInOptions): SignIn {
     throw new GatewayError("CONFIG_INVALID", "Cannot sign anybody in: no issuer has a client");
   const cookieName = cookieNameOf(publicUrl);
   const loginCookieName = loginCookieNameOf(publicUrl);
+
+  const sessionStands = createSessionStands({ sessions, idleSeconds });
+  const idle = followIdleSessions({ sessionStands, idleSeconds });
+  const noteUpstream = followUpstreamSessions(sessions);
 
   async function end(id: string, now: EpochSeconds): Promise<Session | undefined> {
     const hash = sessionHashOf(id);
@@ -197,10 +211,16 @@ export function createSignIn(options: SignInOptions): SignIn {
       issuers,
       sessions,
       renew: createRenewSession({ issuers, sessions, refreshKey, graceSeconds }),
-      note: followUpstreamSessions(sessions),
+      note(session) {
+        noteUpstream(session);
+        idle.note(session);
+      },
       idleSeconds,
       graceSeconds,
     }),
+
+    sessionStands,
+    takeIdle: idle.take,
   };
 }
 

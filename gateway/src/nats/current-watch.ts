@@ -2,6 +2,7 @@ import { hash, randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { type KvWatchEntry, KvWatchInclude } from "@nats-io/kv";
 import type { QueuedIterator } from "@nats-io/transport-node";
+import { setBounded } from "../bounded-map.ts";
 import type { Clock } from "../time.ts";
 import type { Control } from "./control.ts";
 import { writeKey } from "./kv-write.ts";
@@ -28,6 +29,9 @@ const STUCK_SECONDS = 3;
 const RESTART_WAIT_MS = 250;
 const CONNECTED_LOOK_MS = 20;
 const BEACON_PREFIX = "beacon.";
+/** Without a beacon for so long an instance is not there; several times their interval. */
+const ALIVE_SECONDS = 10;
+const INSTANCES_MAX = 1_000;
 
 /**
  * Follows a bucket and knows whether it is up to date. It writes a beacon every second: once that comes round,
@@ -42,6 +46,8 @@ export class CurrentWatch {
   readonly #beat: NodeJS.Timeout;
   readonly #first = Promise.withResolvers<void>();
   readonly #forgetChange: () => void;
+  /** When each instance's beacon last came, by its key. */
+  readonly #heard = new Map<string, number>();
   #entries: QueuedIterator<KvWatchEntry> | undefined;
   #startedAt = 0;
   #currentAsOf = Number.NEGATIVE_INFINITY;
@@ -50,7 +56,7 @@ export class CurrentWatch {
 
   constructor(parts: WatchParts) {
     this.#parts = parts;
-    this.#key = BEACON_PREFIX + hash("sha256", parts.instance, "base64url");
+    this.#key = beaconKeyOf(parts.instance);
     this.#forgetChange = parts.control.onChange(() => this.#restart());
     this.#beat = setInterval(() => this.#pulse(), BEACON_INTERVAL_MS);
     this.#beat.unref();
@@ -69,6 +75,13 @@ export class CurrentWatch {
       late.abort();
       timer.catch(() => {});
     }
+  }
+
+  /** Whether an instance of that name follows this bucket too; until that can be known, it is taken to. */
+  isAlive(instance: string): boolean {
+    const now = this.#parts.clock();
+    if (now - this.#startedAt < ALIVE_SECONDS) return true;
+    return now - (this.#heard.get(beaconKeyOf(instance)) ?? Number.NEGATIVE_INFINITY) < ALIVE_SECONDS;
   }
 
   get current(): boolean {
@@ -116,6 +129,7 @@ export class CurrentWatch {
       this.#parts.onEntry(entry);
       return;
     }
+    setBounded(this.#heard, entry.key, this.#parts.clock(), INSTANCES_MAX);
     if (entry.key !== this.#key || entry.string() !== this.#beacon.value) return;
     this.#currentAsOf = this.#beacon.at;
     this.#first.resolve();
@@ -150,4 +164,8 @@ export class CurrentWatch {
     this.#beacon = { ...this.#beacon, value: "" };
     this.#parts.onGap();
   }
+}
+
+function beaconKeyOf(instance: string): string {
+  return BEACON_PREFIX + hash("sha256", instance, "base64url");
 }

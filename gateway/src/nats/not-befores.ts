@@ -53,6 +53,10 @@ export class NotBefores implements Pick<SessionStore, "raiseNotBefore" | "notBef
     return this.#watch.current && this.#damaged === undefined;
   }
 
+  isAlive(instance: string): boolean {
+    return this.#watch.isAlive(instance);
+  }
+
   stop(): void {
     this.#watch.stop();
   }

@@ -20,6 +20,8 @@ export interface SessionKvOptions {
 export interface SessionKv extends SessionStore {
   /** Whether not-befores are known as of now: for readyz. */
   readonly current: boolean;
+  /** Whether another instance of the gateway is there, as far as is known. */
+  isAlive(instance: string): boolean;
   stop(): void;
 }
 
@@ -83,6 +85,10 @@ class KvSessions implements SessionKv {
 
   get current(): boolean {
     return this.#notBefores.current && this.#watch.current;
+  }
+
+  isAlive(instance: string): boolean {
+    return this.#notBefores.isAlive(instance);
   }
 
   stop(): void {

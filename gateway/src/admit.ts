@@ -32,8 +32,10 @@ export interface RequestFacts {
   readonly clientRequestId?: string;
   readonly clientTraceparent?: string;
   readonly lane: AuditRecord["lane"];
-  /** Peer address as the socket says. */
+  /** The caller's address: as the socket says, or what stands in front. */
   readonly remote?: string;
+  /** Address of what stands in front, where `remote` is its word; `socket` for one of this machine. */
+  readonly hop?: string;
 }
 
 /** The one way in: an Identity, its Grant, and the rule that allows the Action. */
@@ -106,6 +108,31 @@ export function createAdmit({
     if (!identity || !grant) return refused({ reason: "proof_missing" });
     const line = outcome.value;
     return allowed({ identity, grant, facts: ask.facts, at: now, ...(line && { line }) });
+  };
+}
+
+/**
+ * Records what was refused before anything could be asked of it: who it was is not known, and not looked at.
+ *
+ * @returns `record_unwritable` when it could not be written
+ */
+export function createRecordRefused({
+  audit,
+  clock,
+  instance,
+}: {
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly instance: string;
+}): (facts: RequestFacts, action: string, refusal: Refusal) => Promise<Outcome<void>> {
+  return async function recordRefused(facts, action, refusal) {
+    const at = isoTimeOf(clock());
+    try {
+      await audit.record({ kind: "decision", at, instance, ...facts, action, outcome: "refused", refusal });
+    } catch (error) {
+      return refused({ reason: "record_unwritable", why: messageOf(error) });
+    }
+    return allowed(undefined);
   };
 }
 

@@ -1,10 +1,11 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { createAdmit } from "./admit.ts";
+import { createAdmit, createRecordRefused } from "./admit.ts";
 import type { AuditLog } from "./audit/record.ts";
 import type { Base } from "./compose/base.ts";
 import { type Direct, openDirect } from "./compose/direct.ts";
 import { addEntrances } from "./compose/entrances.ts";
 import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
+import { verifyVouchedOf } from "./compose/hop.ts";
 import { startAdmin, startPublic } from "./compose/listeners.ts";
 import { openAudit } from "./compose/open-audit.ts";
 import { type NatsAccess, openState, type State } from "./compose/open-state.ts";
@@ -47,6 +48,8 @@ export interface Gateway {
   /** Where the public listener is: `host:port`, or a path. */
   readonly address: string;
   readonly adminAddress?: string;
+  /** Fulfils when IIS, which started this process, asks it to end. */
+  readonly shutdownAsked: Promise<void>;
   /** Looks at the policy anew, also at one that was refused before. */
   reload(): Promise<void>;
   /** Lets requests in flight finish, ends streams with `shutdown`, flushes the record. */
@@ -85,7 +88,7 @@ export async function startGateway(
 async function compose(base: Base): Promise<Gateway> {
   const { config, log, clock, running } = base;
   const instance = instanceNameOf(config);
-  const issuerNames = config.issuers.map(({ name }) => name);
+  const issuerNames = [...config.issuers, ...config.edgeIssuers].map(({ name }) => name);
   const fromFile = loadCandidate(config.policy, issuerNames, clock());
   for (const warning of fromFile.warnings) log.warn({ policy: warning }, "policy");
   const policy = createLivePolicy(fromFile.policy);
@@ -139,15 +142,20 @@ async function compose(base: Base): Promise<Gateway> {
     follow: () => follower.look(),
   };
   const parts: EndpointParts = { admit, effects, streams, clock, presentedOf };
-  const address = await startPublic(base, (app) =>
-    addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, instance }),
-  );
+  const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();
+  const address = await startPublic(base, {
+    addEndpoints: (app) =>
+      addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, instance }),
+    recordRefused: createRecordRefused({ audit, clock, instance }),
+    onShutdown,
+  });
   // Ended first, so that readers are told before the listener waits for them.
   running.add(() => streams.close());
   log.info({ address, adminAddress, instance, policy: policy.current.version }, "ready");
   return {
     address,
     ...(adminAddress !== undefined && { adminAddress }),
+    shutdownAsked,
     reload: () => follower.reload(),
     close: () => running.close(),
   };
@@ -308,13 +316,16 @@ interface FlowParts extends State {
 
 /** The one flow: identify, decide, record; then one of the effects. */
 function createFlow(
-  { config, clock }: Base,
+  base: Base,
   { sessions, directory, sealKeys, policy, issuers, signIn, audit, pool, instance }: FlowParts,
 ): Pick<EndpointParts, "admit" | "effects" | "streams"> {
+  const { config, clock } = base;
   const seals = { issuer: config.publicUrl, audience: config.trustDomain };
+  const verifyVouched = verifyVouchedOf(base, sessions);
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
     ...(signIn && { verifySession: signIn.verifySession }),
+    ...(verifyVouched && { verifyVouched }),
     notBefore: (key) => sessions.notBefore(key),
     origins: config.origins,
   });
@@ -351,6 +362,6 @@ function createFlow(
 function presentedBy(config: Config): EndpointParts["presentedOf"] {
   const cookieName = cookieNameOf(config.publicUrl);
   const { tokenBytesMax } = config.limits;
-  return ({ method, raw: { rawHeaders } }) =>
-    parsePresented({ method, rawHeaders, cookieName, tokenBytesMax });
+  return ({ raw: { method = "", rawHeaders }, hop: { vouched } }) =>
+    parsePresented({ method, rawHeaders, cookieName, tokenBytesMax, vouched });
 }

@@ -33,8 +33,12 @@ export type ProofRefusal =
   /** A check could not be made: fail closed. */
   | { readonly reason: "check_unavailable"; readonly check: string; readonly why: string };
 
-/** What was asked for is not well-formed. */
+/** What was asked for is not well-formed, or did not come by the way it should. */
 export type RequestRefusal =
+  /** It did not come through what stands in front: `proof` says by what that would show. */
+  | { readonly reason: "hop_unproven"; readonly proof: string }
+  /** It came through what stands in front, which is set up so that it harms us. */
+  | { readonly reason: "hop_unfit"; readonly why: string }
   | { readonly reason: "request_invalid"; readonly what: string; readonly why: string }
   | { readonly reason: "subject_invalid"; readonly subject: string; readonly why: string }
   | { readonly reason: "header_refused"; readonly header: string; readonly why: string }

@@ -15,8 +15,10 @@ export interface AuditRecord {
   readonly instance: string;
   /** Which entrance: `http`, `sse`, `auth`, `admin`. */
   readonly lane: string;
-  /** Peer address as the socket says. */
+  /** The caller's address: as the socket says, or what stands in front. */
   readonly remote?: string;
+  /** Address of what stands in front, where `remote` is its word; `socket` for one of this machine. */
+  readonly hop?: string;
   /** As `formatAction` writes it: `publish orders.eu.1.create`. */
   readonly action: string;
   readonly outcome: "allowed" | "refused";

@@ -16,6 +16,7 @@ const full: AuditRecord = {
   instance: "gw1",
   lane: "http",
   remote: "127.0.0.1",
+  hop: "10.0.0.7",
   action: "publish orders.eu.1.create",
   outcome: "allowed",
   user: "entra-1b7e",

@@ -41,6 +41,8 @@ const EVIDENCE: { readonly [R in Refusal["reason"]]: readonly Evidence<R>[] } = 
   groups_overage: ["issuer", "claim"],
   login_failed: ["step", "why"],
   check_unavailable: ["check", "why"],
+  hop_unproven: ["proof"],
+  hop_unfit: ["why"],
   request_invalid: ["what", "why"],
   subject_invalid: ["subject", "why"],
   header_refused: ["header", "why"],
@@ -76,6 +78,7 @@ export function renderRecord(record: AuditRecord): string {
     line += `,"clientTraceparent":${quote(record.clientTraceparent)}`;
   line += `,"instance":${quote(record.instance)},"lane":${quote(record.lane)}`;
   if (record.remote !== undefined) line += `,"remote":${quote(record.remote)}`;
+  if (record.hop !== undefined) line += `,"hop":${quote(record.hop)}`;
   line += `,"action":${quote(record.action)},"outcome":${quote(record.outcome)}`;
   if (record.user !== undefined) line += `,"user":${quote(record.user)}`;
   if (record.issuer !== undefined) line += `,"issuer":${quote(record.issuer)}`;

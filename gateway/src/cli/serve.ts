@@ -58,7 +58,7 @@ async function serve(io: CommandIo, path: string): Promise<void> {
   });
   if (!gateway) return io.exit(EXIT.yes);
   io.onHangup(() => void gateway.reload());
-  if (!io.signal.aborted) await once(io.signal, "abort");
+  if (!io.signal.aborted) await Promise.race([once(io.signal, "abort"), gateway.shutdownAsked]);
   log.info("ending");
   await gateway.close();
   io.exit(EXIT.yes);

@@ -63,11 +63,20 @@ async function removeStaleSocket(path: string): Promise<void> {
 export interface Certificate {
   readonly cert: () => string;
   readonly key: () => string;
+  /** Of the authority whose certificate everybody who connects must show. */
+  readonly clientCa?: () => string;
 }
 
-/** @throws GatewayError CONFIG_INVALID when the two do not fit together */
-export function readCertificate({ cert, key }: Certificate): { readonly cert: string; readonly key: string } {
-  const pem = { cert: cert(), key: key() };
+/** What was read, PEM. Node calls the authorities of clients `ca`; without one it takes all those of the Internet. */
+export interface CertificatePem {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca?: string;
+}
+
+/** @throws GatewayError CONFIG_INVALID when certificate and key do not fit together */
+export function readCertificate({ cert, key, clientCa }: Certificate): CertificatePem {
+  const pem = { cert: cert(), key: key(), ...(clientCa && { ca: clientCa() }) };
   try {
     createSecureContext(pem);
   } catch (error) {
@@ -96,7 +105,7 @@ export function followCertificate(
   const timer = setInterval(() => {
     try {
       const found = readCertificate(certificate);
-      if (found.cert === served.cert && found.key === served.key) return;
+      if (found.cert === served.cert && found.key === served.key && found.ca === served.ca) return;
       (app.server as unknown as Server).setSecureContext(found);
       served = found;
       onChange();

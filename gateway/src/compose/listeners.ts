@@ -4,10 +4,19 @@ import { addAdmin, addHealth } from "../endpoints/health.ts";
 import { addPolicy, type PolicyParts } from "../endpoints/policy.ts";
 import { addResourceMetadata } from "../endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "../endpoints/server.ts";
+import { addShutdown } from "../endpoints/shutdown.ts";
 import { cookieNameOf } from "../identity/cookie.ts";
 import { VERSION } from "../version.ts";
 import type { Base } from "./base.ts";
+import { judgeHopOf, shutdownPathOf } from "./hop.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
+
+export interface PublicParts {
+  readonly addEndpoints: (app: FastifyInstance) => void;
+  readonly recordRefused: NonNullable<EndpointServerOptions["recordRefused"]>;
+  /** IIS asks this process to end, and has its answer. */
+  readonly onShutdown: () => void;
+}
 
 /**
  * Starts the public listener, once everything behind it is there: all endpoints hang under the path of the public URL.
@@ -15,10 +24,20 @@ import { followCertificate, listen, readCertificate } from "./listen.ts";
  * @returns where it listens: `host:port`, or a path
  * @throws GatewayError LISTEN_FAILED, CONFIG_INVALID (a certificate that does not fit its key)
  */
-export async function startPublic(base: Base, addEndpoints: (app: FastifyInstance) => void): Promise<string> {
+export async function startPublic(
+  base: Base,
+  { addEndpoints, recordRefused, onShutdown }: PublicParts,
+): Promise<string> {
   const { config, log, running } = base;
-  const { tls } = config.listen;
-  const app = serverOf(base, "http", tls && readCertificate(tls));
+  const { clientCa } = config.listen;
+  const tls = config.listen.tls && { ...config.listen.tls, ...(clientCa && { clientCa }) };
+  const app = serverOf(base, "http", {
+    judgeHop: judgeHopOf(base),
+    recordRefused,
+    ...(tls && { tls: readCertificate(tls) }),
+  });
+  const shutdownPath = shutdownPathOf(config);
+  if (shutdownPath !== undefined) addShutdown(app, shutdownPath, onShutdown);
   const prefix = new URL(config.publicUrl).pathname.replace(/\/$/, "");
   await app.register(async (scope) => addEndpoints(scope), { prefix });
   addResourceMetadata(
@@ -63,7 +82,7 @@ const ADMIN_PLACE = { url: "/", exampleUrl: "$ADMIN" };
 function serverOf(
   base: Base,
   lane: EndpointServerOptions["lane"],
-  tls?: EndpointServerOptions["tls"],
+  more: Pick<EndpointServerOptions, "tls" | "judgeHop" | "recordRefused"> = {},
 ): FastifyInstance {
   const { config, log, clock } = base;
   return createEndpointServer({
@@ -71,7 +90,7 @@ function serverOf(
     origins: new Set(config.origins),
     lane,
     limits: config.limits,
-    ...(tls && { tls }),
+    ...more,
     clock,
     onFault: (error, requestId) =>
       log.error({ requestId, error: error instanceof Error ? error.stack : String(error) }, "fault"),

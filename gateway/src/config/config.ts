@@ -1,6 +1,7 @@
 import type { AuditConfig } from "./audit.ts";
+import type { EdgeIssuerConfig } from "./edge-issuer.ts";
 import type { IssuerConfig } from "./issuer.ts";
-import type { LimitsConfig } from "./limits.ts";
+import type { LimitsInForce } from "./limits.ts";
 import type { ListenConfig } from "./listen.ts";
 import type { NatsConfig } from "./nats.ts";
 import type { Address } from "./values.ts";
@@ -18,8 +19,10 @@ export interface Config {
   readonly origins: readonly string[];
   /** `aud` of every seal: one per NATS account. */
   readonly trustDomain: string;
-  /** In the order of the file, at least one. */
+  /** Providers of tokens, in the order of the file. At least one of these or of the next. */
   readonly issuers: readonly IssuerConfig[];
+  /** Those whose word comes by what stands in front: Windows authentication, client certificates, Easy Auth. */
+  readonly edgeIssuers: readonly EdgeIssuerConfig[];
   readonly nats: NatsConfig;
   /** Absolute path of the policy: a file, or a folder of `*.yaml`. */
   readonly policy: string;
@@ -30,7 +33,7 @@ export interface Config {
   /** This instance's name in seals and records, one NATS subject token; absent = from the host's name. */
   readonly instance?: string;
   readonly session: SessionConfig;
-  readonly limits: LimitsConfig;
+  readonly limits: LimitsInForce;
   /** Absolute path of the demo page; absent: no /demo. */
   readonly demo?: string;
   readonly log: { readonly level: LogLevel };

@@ -1,6 +1,13 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { z } from "zod";
 import { GatewayError } from "../errors.ts";
+import {
+  checkEdgeIssuer,
+  type EdgeIssuerConfig,
+  edgeIssuerOf,
+  edgeIssuerShape,
+  edgeKindOf,
+} from "./edge-issuer.ts";
 import { type ReadText, secret } from "./secret.ts";
 import { section } from "./section.ts";
 import {
@@ -13,7 +20,15 @@ import {
   text,
 } from "./values.ts";
 
-/** One identity provider whose word is believed. */
+/** All issuers, in the order of the file. */
+export interface IssuersConfig {
+  /** Providers of tokens. */
+  readonly issuers: readonly IssuerConfig[];
+  /** Those whose word comes by what stands in front. */
+  readonly edgeIssuers: readonly EdgeIssuerConfig[];
+}
+
+/** One identity provider whose tokens are believed. */
 export interface IssuerConfig {
   /** `[a-z0-9]+`: the part of `user` before the first `-`. */
   readonly name: string;
@@ -48,15 +63,19 @@ const PRINTABLE = /^[\x21-\x7e]{1,256}$/;
 const printable = (expected: string) =>
   matching(`${expected}, 1–256 printable characters without spaces`, PRINTABLE);
 
-export function issuersSchema(context: SchemaContext): z.ZodType<readonly IssuerConfig[]> {
+export function issuersSchema(context: SchemaContext): z.ZodType<IssuersConfig> {
   return (
     z
       .record(z.string(), issuerSchema(context))
       // Not as the record's key schema: zod would then leave the value under a wrong name unchecked.
       .superRefine(checkNames, { when: ({ value }) => typeof value === "object" && value !== null })
-      .transform((byName): readonly IssuerConfig[] =>
-        Object.entries(byName).map(([name, config]) => ({ name, ...config })),
-      )
+      .transform((byName): IssuersConfig => {
+        const named = Object.entries(byName).map(([name, configOf]) => configOf(name));
+        return {
+          issuers: named.filter(speaksInTokens),
+          edgeIssuers: named.filter((config): config is EdgeIssuerConfig => !speaksInTokens(config)),
+        };
+      })
   );
 }
 
@@ -72,62 +91,72 @@ function checkNames(byName: Readonly<Record<string, unknown>>, issues: z.core.$R
   }
 }
 
-function issuerSchema(context: SchemaContext): z.ZodType<Omit<IssuerConfig, "name">> {
-  return section(
-    {
-      url: issuerUrl()
-        .optional()
-        .meta({ description: "Issuer identifier, exactly as in `iss`; https, or http on loopback." }),
-      "entra-tenant": matching("a tenant id like 9f2c0000-0000-0000-0000-000000000000, lower case", GUID)
-        .optional()
-        .meta({ description: "Tenant id of Microsoft Entra, instead of `url`." }),
-      audience: printable("an audience").meta({ description: "What `aud` of an access token must name." }),
-      "audiences-besides": z.array(printable("an audience")).max(16).default([]).meta({
-        description:
-          "Other audiences a token may name besides. One that names any other was not made for us.",
-      }),
-      kind: z
-        .literal("service", { error: ({ input }) => `expected service, or nothing; found ${shown(input)}` })
-        .optional()
-        .meta({ description: "`service`: every token of this issuer is a service's, as of Kubernetes." }),
-      attributes: attributesSchema().optional(),
-      hosts: z
-        .array(matching("host or host:port", /^[a-z0-9.-]{1,253}(:\d{1,5})?$/))
-        .max(16)
-        .default([])
-        .meta({ description: "Hosts besides the issuer's own where its keys and token endpoint may stand." }),
-      "private-network": dangerous().meta({
-        description: "The provider stands in one's own network, so that private addresses are right.",
-      }),
-      "clock-tolerance": durationSeconds({ from: "0s", to: "5m" })
-        .prefault("30s")
-        .meta({ description: "Accepted difference of clocks for `iat` and `nbf`, 0s–5m." }),
-      client: clientSchema(context).optional(),
-    },
-    {
-      "windows-auth": "Windows authentication by IIS comes with its module",
-      key: "it belongs to `windows-auth`",
-    },
-  ).transform((given, issues): Omit<IssuerConfig, "name"> => {
-    const tenant = given["entra-tenant"];
-    const url = tenant === undefined ? given.url : `https://login.microsoftonline.com/${tenant}/v2.0`;
-    if (url === undefined || (tenant !== undefined && given.url !== undefined)) {
-      issues.addIssue("expected exactly one of url and entra-tenant");
-      return z.NEVER;
-    }
-    return {
-      url,
-      ...(tenant !== undefined && { entraTenant: tenant }),
-      audience: given.audience,
-      audiencesBesides: given["audiences-besides"],
-      ...(given.kind && { kind: given.kind }),
-      ...(given.attributes && { attributes: given.attributes }),
-      hosts: given.hosts,
-      privateNetwork: given["private-network"],
-      clockToleranceSeconds: given["clock-tolerance"],
-      ...(given.client && { client: given.client }),
-    };
-  });
+function speaksInTokens(config: IssuerConfig | EdgeIssuerConfig): config is IssuerConfig {
+  return "url" in config;
+}
+
+type Named = (name: string) => IssuerConfig | EdgeIssuerConfig;
+
+function issuerSchema(context: SchemaContext): z.ZodType<Named> {
+  return section({
+    url: issuerUrl()
+      .optional()
+      .meta({ description: "Issuer identifier, exactly as in `iss`; https, or http on loopback." }),
+    "entra-tenant": matching("a tenant id like 9f2c0000-0000-0000-0000-000000000000, lower case", GUID)
+      .optional()
+      .meta({ description: "Tenant id of Microsoft Entra, instead of `url`." }),
+    audience: printable("an audience")
+      .optional()
+      .meta({ description: "What `aud` of an access token must name; an issuer of tokens needs it." }),
+    "audiences-besides": z.array(printable("an audience")).max(16).default([]).meta({
+      description: "Other audiences a token may name besides. One that names any other was not made for us.",
+    }),
+    kind: z
+      .literal("service", { error: ({ input }) => `expected service, or nothing; found ${shown(input)}` })
+      .optional()
+      .meta({ description: "`service`: every token of this issuer is a service's, as of Kubernetes." }),
+    attributes: attributesSchema().optional(),
+    hosts: z
+      .array(matching("host or host:port", /^[a-z0-9.-]{1,253}(:\d{1,5})?$/))
+      .max(16)
+      .default([])
+      .meta({ description: "Hosts besides the issuer's own where its keys and token endpoint may stand." }),
+    "private-network": dangerous().meta({
+      description: "The provider stands in one's own network, so that private addresses are right.",
+    }),
+    "clock-tolerance": durationSeconds({ from: "0s", to: "5m" })
+      .prefault("30s")
+      .meta({ description: "Accepted difference of clocks for `iat` and `nbf`, 0s–5m." }),
+    client: clientSchema(context).optional(),
+    ...edgeIssuerShape(context),
+  })
+    .superRefine((given, issues) => checkEdgeIssuer(given, issues), {
+      when: ({ value }) => typeof value === "object" && value !== null,
+    })
+    .transform((given, issues): Named => {
+      if (edgeKindOf(given) !== undefined) {
+        return (name) => edgeIssuerOf(name, given, context) ?? z.NEVER;
+      }
+      const tenant = given["entra-tenant"];
+      const url = tenant === undefined ? given.url : `https://login.microsoftonline.com/${tenant}/v2.0`;
+      if (url === undefined || (tenant !== undefined && given.url !== undefined)) {
+        issues.addIssue("expected exactly one of url and entra-tenant");
+        return z.NEVER;
+      }
+      return (name) => ({
+        name,
+        url,
+        ...(tenant !== undefined && { entraTenant: tenant }),
+        audience: given.audience ?? "",
+        audiencesBesides: given["audiences-besides"],
+        ...(given.kind && { kind: given.kind }),
+        ...(given.attributes && { attributes: given.attributes }),
+        hosts: given.hosts,
+        privateNetwork: given["private-network"],
+        clockToleranceSeconds: given["clock-tolerance"],
+        ...(given.client && { client: given.client }),
+      });
+    });
 }
 
 /** Not normalised: `iss` is compared exactly (OpenID Connect Discovery §4.3), a trailing slash included. */

@@ -8,13 +8,17 @@ export interface LimitsConfig {
   readonly headerBytesMax: number;
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  readonly keepAliveTimeoutMs: number;
+  /** Absent: longer than what stands in front keeps its own. */
+  readonly keepAliveTimeoutMs?: number;
   readonly connectionsMax: number;
   readonly natsConnectionsMax: number;
   readonly natsIdleSeconds: number;
   readonly tokenBytesMax: number;
   readonly drainTimeoutMs: number;
 }
+
+/** As it is used, with what follows from other parts of the configuration. */
+export type LimitsInForce = LimitsConfig & Required<Pick<LimitsConfig, "keepAliveTimeoutMs">>;
 
 export function limitsSchema(): z.ZodType<LimitsConfig> {
   return section({
@@ -34,9 +38,9 @@ export function limitsSchema(): z.ZodType<LimitsConfig> {
       description:
         "From the first byte of a request to the end of its body, 1s–10m: 1MiB over a slow mobile line.",
     }),
-    "keep-alive": durationMs({ from: "1s", to: "10m" }).prefault("75s").meta({
+    "keep-alive": durationMs({ from: "1s", to: "10m" }).optional().meta({
       description:
-        "How long an idle HTTP connection stays, 1s–10m. Longer than what stands in front (IIS and most proxies: 60s), or it meets a closing one.",
+        "How long an idle HTTP connection stays, 1s–10m: longer than what stands in front keeps it, or a request meets one that is closing. Default 75s (most proxies: 60s), behind IIS 4m (it: 2m).",
     }),
     connections: count({ from: 10, to: 100_000 }).prefault(10_000).meta({
       description: "HTTP connections at once, 10–100000; further ones are closed at accept.",
@@ -60,7 +64,7 @@ export function limitsSchema(): z.ZodType<LimitsConfig> {
       headerBytesMax: given.head,
       headersTimeoutMs: given["head-timeout"],
       requestTimeoutMs: given["request-timeout"],
-      keepAliveTimeoutMs: given["keep-alive"],
+      ...(given["keep-alive"] !== undefined && { keepAliveTimeoutMs: given["keep-alive"] }),
       connectionsMax: given.connections,
       natsConnectionsMax: given["nats-connections"],
       natsIdleSeconds: given["nats-idle"],

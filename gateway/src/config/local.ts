@@ -17,10 +17,10 @@ export interface LocalConfig {
   readonly state?: string;
 }
 
-export function localOf({ policy, issuers, nats, listen, audit, state }: Config): LocalConfig {
+export function localOf({ policy, issuers, edgeIssuers, nats, listen, audit, state }: Config): LocalConfig {
   return {
     policy,
-    issuerNames: issuers.map(({ name }) => name),
+    issuerNames: [...issuers, ...edgeIssuers].map(({ name }) => name),
     keys: nats.keys,
     mode: nats.mode,
     ...(listen.tls && { certificate: listen.tls }),

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { auditSchema } from "./audit.ts";
+import { checkBehind, limitsOf } from "./behind.ts";
 import type { Config, SessionConfig } from "./config.ts";
 import { issuersSchema } from "./issuer.ts";
 import { limitsSchema } from "./limits.ts";
@@ -12,62 +13,70 @@ const ORIGINS_MAX = 64;
 
 /** The whole file. Its input side is what docs/configuration.md is made from. */
 export function configSchema(context: SchemaContext): z.ZodType<Omit<Config, "file">> {
-  return section({
-    "public-url": publicUrl().meta({
-      description:
-        "Where callers find the gateway: base path, redirect URI, cookie and `iss` follow from it.",
-    }),
-    listen: listenSchema(context).meta({ description: "Where the gateway listens." }),
-    admin: adminSchema()
-      .optional()
-      .meta({ description: "The administration listener, apart from the public one." }),
-    origins: z.array(origin()).max(ORIGINS_MAX, `expected at most ${ORIGINS_MAX} origins`).default([]).meta({
-      description:
-        "Origins besides `public-url`'s own that may call from a browser: CORS, WebSocket and CSRF.",
-    }),
-    "trust-domain": matching("a name like example.com", /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/).meta({
-      description:
-        "`aud` of every seal. One per NATS account: what verifies in staging must not in production.",
-    }),
-    issuers: issuersSchema(context).meta({ description: "Identity providers by name, `[a-z0-9]+`." }),
-    nats: natsSchema(context).meta({ description: "The NATS cluster." }),
-    policy: path(context).meta({ description: "The policy: a file, or a folder of `*.yaml`." }),
-    audit: auditSchema(context).meta({
-      description:
-        "Where records go: `stdout`, `{ file: … }`, `{ stream: … }`. All must take a record before there is an effect.",
-    }),
-    state: path(context).prefault("state").meta({
-      description:
-        "Folder for what this instance keeps for itself: its seal keys. Never shared between instances.",
-    }),
-    instance: matching("a name of [A-Za-z0-9_-], 1–63 characters", /^[A-Za-z0-9_-]{1,63}$/)
-      .optional()
-      .meta({ description: "This instance's name in seals and records. Default: from the host's name." }),
-    session: sessionSchema().prefault({}).meta({ description: "Sessions of signed-in browsers." }),
-    limits: limitsSchema().prefault({}).meta({ description: "Bounds of what strangers may cost." }),
-    demo: path(context).optional().meta({ description: "A page to serve at `/demo`, for the devstack." }),
-    log: logSchema().prefault({}).meta({ description: "The operator's log, on standard error." }),
-  })
-    .superRefine(checkAddresses, { when: ({ value }) => typeof value === "object" && value !== null })
-    .transform(
-      (given): Omit<Config, "file"> => ({
-        publicUrl: given["public-url"],
-        listen: given.listen,
-        ...(given.admin && { admin: given.admin }),
-        origins: [...new Set([new URL(given["public-url"]).origin, ...given.origins])],
-        trustDomain: given["trust-domain"],
-        issuers: given.issuers,
-        nats: given.nats,
-        policy: given.policy,
-        audit: given.audit,
-        state: given.state,
-        ...(given.instance !== undefined && { instance: given.instance }),
-        session: given.session,
-        limits: given.limits,
-        ...(given.demo !== undefined && { demo: given.demo }),
-        log: given.log,
+  return (
+    section({
+      "public-url": publicUrl().meta({
+        description:
+          "Where callers find the gateway: base path, redirect URI, cookie and `iss` follow from it.",
       }),
-    );
+      listen: listenSchema(context).meta({ description: "Where the gateway listens." }),
+      admin: adminSchema()
+        .optional()
+        .meta({ description: "The administration listener, apart from the public one." }),
+      origins: z
+        .array(origin())
+        .max(ORIGINS_MAX, `expected at most ${ORIGINS_MAX} origins`)
+        .default([])
+        .meta({
+          description:
+            "Origins besides `public-url`'s own that may call from a browser: CORS, WebSocket and CSRF.",
+        }),
+      "trust-domain": matching("a name like example.com", /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/).meta({
+        description:
+          "`aud` of every seal. One per NATS account: what verifies in staging must not in production.",
+      }),
+      issuers: issuersSchema(context).meta({ description: "Identity providers by name, `[a-z0-9]+`." }),
+      nats: natsSchema(context).meta({ description: "The NATS cluster." }),
+      policy: path(context).meta({ description: "The policy: a file, or a folder of `*.yaml`." }),
+      audit: auditSchema(context).meta({
+        description:
+          "Where records go: `stdout`, `{ file: … }`, `{ stream: … }`. All must take a record before there is an effect.",
+      }),
+      state: path(context).prefault("state").meta({
+        description:
+          "Folder for what this instance keeps for itself: its seal keys. Never shared between instances.",
+      }),
+      instance: matching("a name of [A-Za-z0-9_-], 1–63 characters", /^[A-Za-z0-9_-]{1,63}$/)
+        .optional()
+        .meta({ description: "This instance's name in seals and records. Default: from the host's name." }),
+      session: sessionSchema().prefault({}).meta({ description: "Sessions of signed-in browsers." }),
+      limits: limitsSchema().prefault({}).meta({ description: "Bounds of what strangers may cost." }),
+      demo: path(context).optional().meta({ description: "A page to serve at `/demo`, for the devstack." }),
+      log: logSchema().prefault({}).meta({ description: "The operator's log, on standard error." }),
+    })
+      .superRefine(checkAddresses, { when: ({ value }) => typeof value === "object" && value !== null })
+      // Only of parts that are right by themselves: any other may be anything.
+      .superRefine(checkBehind, { when: ({ issues }) => issues.length === 0 })
+      .transform(
+        (given): Omit<Config, "file"> => ({
+          publicUrl: given["public-url"],
+          listen: given.listen,
+          ...(given.admin && { admin: given.admin }),
+          origins: [...new Set([new URL(given["public-url"]).origin, ...given.origins])],
+          trustDomain: given["trust-domain"],
+          ...given.issuers,
+          nats: given.nats,
+          policy: given.policy,
+          audit: given.audit,
+          state: given.state,
+          ...(given.instance !== undefined && { instance: given.instance }),
+          session: given.session,
+          limits: limitsOf(given),
+          ...(given.demo !== undefined && { demo: given.demo }),
+          log: given.log,
+        }),
+      )
+  );
 }
 
 /** Also looked at when something else is wrong; then either may be anything. */

@@ -39,6 +39,33 @@ export function secret(context: SchemaContext): z.ZodType<ReadText> {
     });
 }
 
+/**
+ * A secret of which there may be two while it is being replaced: one on each line.
+ *
+ * @param parse  one value; undefined when it cannot be one
+ * @returns read anew each time; throws GatewayError CONFIG_INVALID, never with what was found
+ */
+export function replaceableSecret<T>(
+  context: SchemaContext,
+  expected: string,
+  parse: (text: string) => T | undefined,
+): z.ZodType<() => readonly T[]> {
+  return secret(context).transform((read, issues) => {
+    const readAll = (): readonly T[] => {
+      const lines = read().split(/\s+/);
+      const values = lines.map(parse).filter((value) => value !== undefined);
+      if (values.length !== lines.length || lines.length > 2) {
+        throw new GatewayError(
+          "CONFIG_INVALID",
+          `expected ${expected}, or two of them on two lines; found something else (not shown)`,
+        );
+      }
+      return values;
+    };
+    return probed(readAll, context, (why) => issues.addIssue(why)) ?? z.NEVER;
+  });
+}
+
 const LITERAL =
   "expected { file: PATH } or { env: NAME }; found a literal (not shown). A secret never stands in this file: move it into a file of its own and replace it, since it has been written down";
 
@@ -71,11 +98,11 @@ function readOf(
 }
 
 /** @returns undefined after it said why it cannot be read */
-function probed(
-  read: ReadText,
+function probed<T>(
+  read: () => T,
   { probe }: SchemaContext,
   report: (why: string) => void,
-): ReadText | undefined {
+): (() => T) | undefined {
   if (!probe) return read;
   try {
     read();

@@ -11,7 +11,7 @@ export interface EndpointParts {
   readonly admit: Admit;
   readonly effects: Publish;
   readonly streams: Subscribe;
-  /** What the request presents, read from its raw headers. */
-  readonly presentedOf: (request: FastifyRequest) => Outcome<Presented>;
+  /** What the request presents, read from its raw headers and from what its hop, which is proven, says. */
+  readonly presentedOf: (request: Pick<FastifyRequest, "raw" | "hop">) => Outcome<Presented>;
   readonly clock: Clock;
 }

@@ -34,6 +34,8 @@ const arms: {
   groups_overage: [{ reason: "groups_overage", issuer: "hidden", claim: "hidden" }, 403, "not_allowed"],
   login_failed: [{ reason: "login_failed", step: "hidden", why: "hidden" }, 400, "invalid_login"],
   check_unavailable: [{ reason: "check_unavailable", check: "hidden", why: "hidden" }, 503, "unavailable"],
+  hop_unproven: [{ reason: "hop_unproven", proof: "hidden" }, 400, "invalid_request"],
+  hop_unfit: [{ reason: "hop_unfit", why: "hidden" }, 503, "unavailable"],
   request_invalid: [
     { reason: "request_invalid", what: "timeout", why: "not a duration" },
     400,

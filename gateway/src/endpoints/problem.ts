@@ -166,6 +166,11 @@ function faceOf(refusal: Refusal): Face {
       };
     case "login_failed":
       return { code: "invalid_login", detail: "Start the sign-in again." };
+    case "hop_unproven":
+      return {
+        code: "invalid_request",
+        detail: "The request did not come by the way that this gateway is reached.",
+      };
     case "request_invalid":
       return { code: "invalid_request", detail: `${refusal.what}: ${refusal.why}` };
     case "subject_invalid":
@@ -209,6 +214,7 @@ function faceOf(refusal: Refusal): Face {
       return { code: "timeout" };
     case "internal_error":
       return { code: "internal_error", detail: "Give the request id to your administrator." };
+    case "hop_unfit":
     case "check_unavailable":
     case "nats_unavailable":
     case "record_unwritable":

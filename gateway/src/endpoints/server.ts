@@ -11,16 +11,24 @@ import type { Socket } from "node:net";
 import { uuidv7 } from "@countersign/seal";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import type { RequestFacts } from "../admit.ts";
-import type { Refusal, refused } from "../refusal.ts";
+import type { Hop, JudgeHop } from "../hop/hop.ts";
+import { judgeDirect } from "../hop/judge.ts";
+import type { Outcome, Refusal, refused } from "../refusal.ts";
 import type { Clock } from "../time.ts";
+import { type Arrival, arrivalOf } from "./arrival.ts";
 import { corsHeadersOf, preflightHeadersOf } from "./cors.ts";
 import { problemOf } from "./problem.ts";
-import { clientRequestIdOf, clientTraceparentOf } from "./request-id.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
     /** Set before anything else, so that every answer and every record of this request can be joined. */
     facts: RequestFacts;
+    /** What the request came through, proven. */
+    hop: Hop;
+  }
+  interface FastifyInstance {
+    /** For what does not come by a route, as an upgrade. To be called once for each request. */
+    arrive: (request: IncomingMessage) => Arrival;
   }
 }
 
@@ -32,8 +40,17 @@ export interface EndpointServerOptions {
   readonly lane: RequestFacts["lane"];
   readonly limits: ServerLimits;
   /** PEM texts; absent = plain HTTP. */
-  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly tls?: {
+    readonly cert: string;
+    readonly key: string;
+    /** Of the authority whose certificate everybody who connects must show. Absent: nobody is asked for one. */
+    readonly ca?: string;
+  };
   readonly clock: Clock;
+  /** Default: nothing stands in front, and whatever claims to come from it is refused. */
+  readonly judgeHop?: JudgeHop;
+  /** Records a request that is refused for what it came through, since no endpoint sees it. Never rejects. */
+  readonly recordRefused?: (facts: RequestFacts, what: string, refusal: Refusal) => Promise<Outcome<void>>;
   /** Faults that are ours: logged, and answered without detail. */
   readonly onFault: (error: unknown, requestId: string) => void;
 }
@@ -76,14 +93,14 @@ export function createEndpointServer(options: EndpointServerOptions): FastifyIns
     return503OnClosing: false,
     // A path that cannot be decoded reaches no route, and so no hook.
     frameworkErrors: (error, request, reply) => {
-      setFacts(request, reply, options);
+      setArrival(request, reply, app.arrive(request.raw));
       answerProblem(error, request, reply, options);
     },
   });
   app.decorate("operations", []);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
-  addFacts(app, options);
+  addArrival(app, options);
   addCors(app, options);
   addProblems(app, options);
   addDrain(app);
@@ -103,7 +120,10 @@ function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOpt
     // Looked at by `faultOfHead`: node:http's own answer has no request id, and it takes a second Host.
     requireHostHeader: false,
   };
-  const server = tls ? createHttpsServer({ ...http, ...tls }, handler) : createHttpServer(http, handler);
+  const asked = tls?.ca !== undefined && { requestCert: true, rejectUnauthorized: true };
+  const server = tls
+    ? createHttpsServer({ ...http, ...tls, ...asked }, handler)
+    : createHttpServer(http, handler);
   server.maxConnections = limits.connectionsMax;
   // Other expectations than 100-continue may be passed over (RFC 9110 §10.1.1); node:http's own 417 has no request id.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
@@ -127,13 +147,30 @@ function isWaiting(socket: Socket): boolean {
 /** What a connection was asked for last, so that an answer to bytes that are no request is not taken for its answer. */
 const latestResponse = new WeakMap<Socket, ServerResponse>();
 
-function addFacts(app: FastifyInstance, options: EndpointServerOptions): void {
-  app.decorateRequest("facts");
+function addArrival(
+  app: FastifyInstance,
+  { clock, lane, judgeHop, recordRefused }: EndpointServerOptions,
+): void {
+  const parts = { clock, lane, judgeHop: judgeHop ?? judgeDirect({ easyAuth: false }) };
+  app.decorate("arrive", (request) => arrivalOf(request, parts));
+  app.decorateRequest("facts").decorateRequest("hop");
   app.addHook("onRequest", (request, reply, done) => {
-    setFacts(request, reply, options);
+    const { hop } = setArrival(request, reply, app.arrive(request.raw));
     const why = faultOfHead(request.raw);
-    done(why === undefined ? undefined : new RefusalError({ reason: "request_invalid", what: "head", why }));
+    if (hop.ok) {
+      done(
+        why === undefined ? undefined : new RefusalError({ reason: "request_invalid", what: "head", why }),
+      );
+      return;
+    }
+    const recorded = recordRefused?.(request.facts, whatOf(request), hop.refusal) ?? Promise.resolve(hop);
+    void recorded.then((written) => done(new RefusalError(written.ok ? hop.refusal : written.refusal)));
   });
+}
+
+/** What was asked for, as far as it was read: its query may hold anything. */
+function whatOf({ method, url }: FastifyRequest): string {
+  return `(unread) ${method} ${url.split("?", 1)[0]?.slice(0, 256)}`;
 }
 
 /** @source RFC 9112 §3.2: a Host that is missing or there twice is for two servers to read in two ways */
@@ -147,24 +184,11 @@ function faultOfHead({ httpVersion, rawHeaders }: IncomingMessage): string | und
   return isEnough ? undefined : `expected one Host header, found ${hosts}`;
 }
 
-function setFacts(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { clock, lane }: EndpointServerOptions,
-): void {
-  const id = uuidv7(clock() * 1000);
-  const clientRequestId = clientRequestIdOf(request.headers["x-request-id"]);
-  const clientTraceparent = clientTraceparentOf(request.headers.traceparent);
-  const remote = request.raw.socket.remoteAddress;
-  request.facts = {
-    txn: id,
-    requestId: id,
-    lane,
-    ...(clientRequestId !== undefined && { clientRequestId }),
-    ...(clientTraceparent !== undefined && { clientTraceparent }),
-    ...(remote !== undefined && { remote }),
-  };
-  reply.header("x-request-id", id).header("x-content-type-options", "nosniff");
+function setArrival(request: FastifyRequest, reply: FastifyReply, arrival: Arrival): Arrival {
+  request.facts = arrival.facts;
+  if (arrival.hop.ok) request.hop = arrival.hop.value;
+  reply.header("x-request-id", arrival.facts.requestId).header("x-content-type-options", "nosniff");
+  return arrival;
 }
 
 function addCors(app: FastifyInstance, { origins }: EndpointServerOptions): void {

@@ -3,9 +3,14 @@ import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { checkAmbient } from "./ambient.ts";
 import type { VerifyBearer } from "./bearer.ts";
-import type { Identity, Presented, Proof } from "./identity.ts";
+import type { Identity, Presented, Proof, VouchedProof } from "./identity.ts";
 import type { NotBeforeKey, SessionStore } from "./session.ts";
 import type { VerifySession } from "./session-proof.ts";
+
+export type VerifyVouched = (
+  proof: VouchedProof,
+  now: EpochSeconds,
+) => Outcome<Identity> | Promise<Outcome<Identity>>;
 
 export type Identify = (
   presented: Presented,
@@ -24,12 +29,15 @@ export type Identify = (
 export function createIdentify({
   verifyBearer,
   verifySession,
+  verifyVouched,
   notBefore,
   origins,
 }: {
   readonly verifyBearer: VerifyBearer;
   /** Absent when nobody signs in: cookies are refused as unknown sessions. */
   readonly verifySession?: VerifySession;
+  /** Absent when nothing that stands in front is believed about users. */
+  readonly verifyVouched?: VerifyVouched;
   readonly notBefore: SessionStore["notBefore"];
   /** Serialized origins whose pages may use ambient proofs; the gateway's own is not added. */
   readonly origins: readonly string[];
@@ -38,7 +46,12 @@ export function createIdentify({
 
   function verify(proof: Proof, now: EpochSeconds): Outcome<Identity> | Promise<Outcome<Identity>> {
     if (proof.kind === "bearer") return verifyBearer(proof.token, now);
-    return verifySession ? verifySession(proof.id, now) : refused({ reason: "session_unknown" });
+    if (proof.kind === "session") {
+      return verifySession ? verifySession(proof.id, now) : refused({ reason: "session_unknown" });
+    }
+    return verifyVouched
+      ? verifyVouched(proof, now)
+      : refused({ reason: "issuer_unknown", issuer: proof.kind });
   }
 
   function judge(proof: Proof, now: EpochSeconds): Outcome<Identity> | Promise<Outcome<Identity>> {
@@ -54,7 +67,7 @@ export function createIdentify({
   return function identify(presented, now) {
     const [first, ...rest] = presented.proofs;
     if (!first) return refused({ reason: "proof_missing" });
-    if (presented.proofs.some((proof) => proof.kind === "session")) {
+    if (presented.proofs.some((proof) => proof.kind !== "bearer")) {
       const counts = checkAmbient(presented, allowedOrigins);
       if (!counts.ok) return counts;
     }
@@ -65,7 +78,7 @@ export function createIdentify({
 
 /**
  * Of several proofs of one user the bearer counts, because the caller put it there on purpose, while the browser
- * attaches the cookie to whatever it sends. Who is two users is nobody.
+ * attaches all others to whatever it sends. Who is two users is nobody.
  */
 function unite(outcomes: readonly Outcome<Identity>[]): Outcome<Identity> {
   const identities: Identity[] = [];

@@ -1,3 +1,4 @@
+import type { SignedIdentity } from "../hop/signed-identity.ts";
 import type { EpochSeconds } from "../time.ts";
 
 /** What a caller presents. The bytes are untrusted until `identify` has judged them. */
@@ -5,7 +6,17 @@ export type Proof =
   /** An access token of one of the configured issuers (RFC 6750 §2.1, RFC 9068). */
   | { readonly kind: "bearer"; readonly token: string }
   /** The value of our session cookie. Ambient: the browser attaches it by itself. */
-  | { readonly kind: "session"; readonly id: string };
+  | { readonly kind: "session"; readonly id: string }
+  | VouchedProof;
+
+/** What comes from a proven hop: all ambient, since the browser, or IIS for it, attaches them by itself. */
+export type VouchedProof =
+  /** Windows authentication by IIS, signed by our module there. */
+  | { readonly kind: "windows"; readonly signed: SignedIdentity }
+  /** A client certificate that IIS asked for, DER; behind ARR with the signature that names it. */
+  | { readonly kind: "certificate"; readonly der: Uint8Array; readonly signed?: SignedIdentity }
+  /** What App Service says of the user, base64 of JSON. */
+  | { readonly kind: "easy-auth"; readonly principal: string };
 
 /** Everything in one request that bears on who sent it. */
 export interface Presented {

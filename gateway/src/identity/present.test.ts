@@ -215,6 +215,7 @@ test("parsePresented() never throws, and what it takes for a proof stood in the 
       const outcome = parse(...headers.flat());
       if (!outcome.ok) return assert.match(outcome.refusal.reason, /^proof_(?:malformed|invalid|missing)$/);
       for (const proof of outcome.value.proofs) {
+        if (proof.kind !== "bearer" && proof.kind !== "session") assert.fail(proof.kind);
         const shown = proof.kind === "bearer" ? proof.token : `${cookieName}=${proof.id}`;
         assert.ok(headers.some(([, text]) => text.includes(shown)));
       }

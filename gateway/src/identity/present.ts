@@ -1,3 +1,4 @@
+import type { Vouched } from "../hop/hop.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import { isSessionId } from "./cookie.ts";
 import type { Presented, Proof } from "./identity.ts";
@@ -17,6 +18,8 @@ export interface RequestHead {
   readonly cookieName: string;
   /** Bytes, up to `TOKEN_BYTES_CEILING`. Default `TOKEN_BYTES_MAX`. */
   readonly tokenBytesMax?: number;
+  /** What a proven hop says of the caller; its headers are no longer among the others. */
+  readonly vouched?: Vouched;
 }
 
 /**
@@ -31,7 +34,7 @@ export function parsePresented(head: RequestHead): Outcome<Presented> {
   const raw = head.rawHeaders;
   if (raw.length > 2 * HEADERS_MAX) return malformed(`more than ${HEADERS_MAX} headers`);
   const seen: Seen = {};
-  const proofs: Proof[] = [];
+  const proofs: Proof[] = vouchedProofs(head.vouched);
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] ?? "";
     if (name.includes("_")) return malformed("a header name with an underscore");
@@ -61,6 +64,14 @@ export function parsePresented(head: RequestHead): Outcome<Presented> {
     navigation: seen["sec-fetch-mode"] === "navigate" && seen["sec-fetch-dest"] === "document",
     deliberate: seen["countersign-request"] === "1",
   });
+}
+
+function vouchedProofs({ signed, certificate, easyAuth }: Vouched = {}): Proof[] {
+  const proofs: Proof[] = [];
+  if (signed?.account) proofs.push({ kind: "windows", signed });
+  if (certificate) proofs.push({ kind: "certificate", der: certificate, ...(signed && { signed }) });
+  if (easyAuth !== undefined) proofs.push({ kind: "easy-auth", principal: easyAuth });
+  return proofs;
 }
 
 type SingleField =

@@ -42,6 +42,12 @@ export interface SessionStore {
    * @param key  base64url SHA-256, apart from those of sessions
    */
   remember(key: string, seconds: number): Promise<void>;
+  /**
+   * Remembers it unless it is remembered already: of two that try at once, on whichever instances, one succeeds.
+   *
+   * @returns false when it was
+   */
+  rememberOnce(key: string, seconds: number): Promise<boolean>;
   /** Asks the store itself, never memory: what another instance has just used is known here. */
   isRemembered(key: string): Promise<boolean>;
   /**

@@ -175,6 +175,17 @@ class KvSessions implements SessionKv {
     });
   }
 
+  async rememberOnce(key: string, seconds: number): Promise<boolean> {
+    const revision = await writeKey(this.#control, {
+      bucket: "locks",
+      key: usedKeyOf(key),
+      value: this.#instance,
+      replaces: 0,
+      ttlSeconds: Math.ceil(seconds),
+    });
+    return revision !== undefined;
+  }
+
   async isRemembered(key: string): Promise<boolean> {
     return (await readKey(this.#control, "locks", usedKeyOf(key))).value !== undefined;
   }

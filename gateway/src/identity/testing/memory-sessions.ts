@@ -46,6 +46,12 @@ export function createMemorySessions(): SessionStore & {
       check();
       remembered.add(key);
     },
+    async rememberOnce(key: string) {
+      check();
+      if (remembered.has(key)) return false;
+      remembered.add(key);
+      return true;
+    },
     async isRemembered(key: string) {
       check();
       return remembered.has(key);

@@ -100,6 +100,14 @@ export function sessionStoreSuite(name: string, makeStore: () => SuiteStore | Pr
     assert.equal(await store.isRemembered(key), true);
   });
 
+  check("lets one of those succeed that remember the same thing once", async (store) => {
+    const { hash: key } = testSession();
+    const tries = await Promise.all([1, 2, 3].map(() => store.rememberOnce(key, 30)));
+    assert.deepEqual(tries.toSorted(), [false, false, true]);
+    assert.equal(await store.rememberOnce(key, 30), false);
+    assert.equal(await store.isRemembered(key), true);
+  });
+
   check("remembers a not-before of a user and of a session apart, and never lowers it", async (store) => {
     const { hash: key } = testSession();
     assert.equal(store.notBefore({ session: key }), undefined);

@@ -14,6 +14,8 @@ export interface Ask {
   readonly presented: Outcome<Presented>;
   /** Refused when its subject is not well-formed. A Question has no effect on NATS and needs only an Identity. */
   readonly action: Outcome<Action> | Question;
+  /** What the action is done to, where the policy does not decide by it: the record names it before the effect. */
+  readonly object?: string;
   /** For a message, so that the record names it before it leaves. */
   readonly message?: MessageFacts;
   readonly facts: RequestFacts;
@@ -185,9 +187,10 @@ export function identityFacts(
   };
 }
 
-function actionText({ action }: Ask): string {
+function actionText({ action, object }: Ask): string {
   if ("question" in action) return action.question;
-  return action.ok ? formatAction(action.value) : describe(action.refusal);
+  if (!action.ok) return describe(action.refusal);
+  return object === undefined ? formatAction(action.value) : `${formatAction(action.value)} ${object}`;
 }
 
 /** An action that could not be parsed is recorded as what was found, cut to a bounded length. */

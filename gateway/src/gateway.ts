@@ -6,7 +6,7 @@ import { type Direct, openDirect } from "./compose/direct.ts";
 import { addEntrances } from "./compose/entrances.ts";
 import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
 import { verifyVouchedOf } from "./compose/hop.ts";
-import { startAdmin, startPublic } from "./compose/listeners.ts";
+import { type AdminParts, startAdmin, startPublic } from "./compose/listeners.ts";
 import { openAudit } from "./compose/open-audit.ts";
 import { type NatsAccess, openState, type State } from "./compose/open-state.ts";
 import { ReadinessList, Running } from "./compose/running.ts";
@@ -14,7 +14,6 @@ import type { Config } from "./config/config.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
 import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
-import type { PolicyParts } from "./endpoints/policy.ts";
 import { messageOf } from "./errors.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
@@ -95,8 +94,8 @@ async function compose(base: Base): Promise<Gateway> {
   const keys = await loadKeys(config);
   const issuers = createIssuers(config.issuers);
   // Up before anything is waited for, so that whoever waits can ask what for.
-  let policyParts: PolicyParts | undefined;
-  const adminAddress = config.admin && (await startAdmin(base, config.admin, () => policyParts));
+  let adminParts: AdminParts | undefined;
+  const adminAddress = config.admin && (await startAdmin(base, config.admin, () => adminParts));
 
   const dial = createDial(natsServersOf(config));
   const state = await openState(base, { dial, keys, instance });
@@ -134,12 +133,16 @@ async function compose(base: Base): Promise<Gateway> {
   narrowWithPolicy(policy, ending, grantOf);
 
   const presentedOf = presentedBy(config);
-  policyParts = {
-    ...{ admit, audit, store, presentedOf, clock, instance, publicUrl: config.publicUrl },
-    current: () => policy.current,
-    state: () => follower,
-    judge: (files) => judgeCandidate(files, issuerNames, clock()),
-    follow: () => follower.look(),
+  const admin = { admit, audit, presentedOf, clock, instance };
+  adminParts = {
+    policy: {
+      ...{ ...admin, store, publicUrl: config.publicUrl },
+      current: () => policy.current,
+      state: () => follower,
+      judge: (files) => judgeCandidate(files, issuerNames, clock()),
+      follow: () => follower.look(),
+    },
+    kick: { ...admin, endUser: direct.endUser },
   };
   const parts: EndpointParts = { admit, effects, streams, clock, presentedOf };
   const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();

@@ -3,6 +3,7 @@ import { VERSION } from "../version.ts";
 import { doctorCommand } from "./doctor.ts";
 import { initCommand } from "./init.ts";
 import type { CommandIo } from "./io.ts";
+import { kickCommand } from "./kick.ts";
 import { policyCommand } from "./policy.ts";
 import { serveCommand } from "./serve.ts";
 import { verifyCommand } from "./verify.ts";
@@ -28,6 +29,7 @@ Example, from nothing to a gateway that runs:
     initCommand,
     doctorCommand,
     policyCommand,
+    kickCommand,
     whoamiCommand,
     verifyCommand,
   ]) {

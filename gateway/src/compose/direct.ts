@@ -5,8 +5,9 @@ import type { SignIn } from "../identity/sign-in.ts";
 import { createDirectConnections, type DirectConnections } from "../nats/direct-connections.ts";
 import { isOfPolicy } from "../nats/direct-name.ts";
 import { createDirectSweep, type ListedDirect } from "../nats/direct-sweep.ts";
+import { createEndUser, type EndUser } from "../nats/end-user.ts";
 import type { SessionKv } from "../nats/session-kv.ts";
-import { openSystem, type System } from "../nats/system.ts";
+import { openSystem } from "../nats/system.ts";
 import type { Grant } from "../policy/grant.ts";
 import type { LivePolicy } from "../policy/live.ts";
 import type { Base } from "./base.ts";
@@ -15,8 +16,7 @@ import type { NatsAccess } from "./open-state.ts";
 /** What ends connections that the gateway does not carry. */
 export interface Direct {
   readonly connections: DirectConnections;
-  /** Absent without a user in the system account: then only what is carried can be cut. */
-  readonly system?: System;
+  readonly endUser: EndUser;
   /** Has the whole cluster looked through, for what no memory holds. */
   readonly sweepSoon: () => void;
 }
@@ -48,7 +48,13 @@ export function openDirect(base: Base, access: DirectAccess): Direct {
     grantOf,
     clock,
   });
-  if (!system) return { connections, sweepSoon: () => {} };
+  const endUser = createEndUser({
+    raiseNotBefore: (key, at) => sessions.raiseNotBefore(key, at),
+    ...(system && { system }),
+    accounts: accountsOf(keys),
+    clock,
+  });
+  if (!system) return { connections, endUser, sweepSoon: () => {} };
   running.add(() => system.close());
   const sweep = createDirectSweep({
     system,
@@ -63,10 +69,10 @@ export function openDirect(base: Base, access: DirectAccess): Direct {
     if (system.unready() === undefined) await sweep.run();
     return SWEEP_MS;
   });
-  return { connections, system, sweepSoon: () => sweep.soon() };
+  return { connections, endUser, sweepSoon: () => sweep.soon() };
 }
 
-export const NO_SYSTEM =
+const NO_SYSTEM =
   "there is no user of the system account: sign-outs end what the gateway carries, and no other connection";
 
 /** For what nothing announces: a session that became idle on an instance that has ended since. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { addApi } from "../endpoints/api.ts";
 import { addAdmin, addHealth } from "../endpoints/health.ts";
+import { addKick, type KickParts } from "../endpoints/kick.ts";
 import { addPolicy, type PolicyParts } from "../endpoints/policy.ts";
 import { addResourceMetadata } from "../endpoints/resource-metadata.ts";
 import { createEndpointServer, type EndpointServerOptions } from "../endpoints/server.ts";
@@ -61,16 +62,23 @@ export async function startPublic(
   return address;
 }
 
+/** What the administration listener acts on, once it is there. */
+export interface AdminParts {
+  readonly policy: PolicyParts;
+  readonly kick: KickParts;
+}
+
 /** Starts the administration listener, before anything is waited for: whoever waits can ask it what for. */
 export async function startAdmin(
   base: Base,
   at: { readonly host: string; readonly port: number },
-  policyParts: () => PolicyParts | undefined,
+  partsNow: () => AdminParts | undefined,
 ): Promise<string> {
   const app = serverOf(base, "admin");
   addHealth(app);
   addAdmin(app, { readiness: () => base.readiness.all(), metrics: () => base.metrics.render() });
-  addPolicy(app, policyParts);
+  addPolicy(app, () => partsNow()?.policy);
+  addKick(app, () => partsNow()?.kick);
   addApi(app, { ...ADMIN_PLACE, version: VERSION, cookieName: cookieNameOf(base.config.publicUrl) });
   base.running.add(() => closeWithin(app, 0));
   return listen(app, at);

@@ -156,7 +156,17 @@ test("initKeys() gives the gateway a system user that can kick, list CORE and as
   const ended = victim.closed();
   await system.request(`$SYS.REQ.SERVER.${id}.KICK`, JSON.stringify({ cid }), { timeout: 5000 });
   await ended;
-  const forbidden = ["$SYS.REQ.CLAIMS.UPDATE", `$SYS.REQ.SERVER.${id}.RELOAD`, "$SYS.REQ.SERVER.PING.CONNZ"];
+  const forbidden = [
+    ...["UPDATE", "DELETE", "LIST", "PACK"].map((what) => `$SYS.REQ.CLAIMS.${what}`),
+    ...["RELOAD", "LDM", "CONNZ", "JSZ", "VARZ"].map((what) => `$SYS.REQ.SERVER.${id}.${what}`),
+    ...["CONNZ", "SUBSZ", "JSZ"].map((what) => `$SYS.REQ.SERVER.PING.${what}`),
+    // What is in CONTROL is not its business, nor what CORE's users subscribe to.
+    `$SYS.REQ.ACCOUNT.${keys.control.accountPublicKey}.CONNZ`,
+    `$SYS.REQ.ACCOUNT.${keys.accountPublicKey}.SUBSZ`,
+    `$SYS.REQ.ACCOUNT.${keys.accountPublicKey}.CLAIMS.UPDATE`,
+    "$SYS.REQ.USER.AUTH",
+    `$SYS.ACCOUNT.${keys.accountPublicKey}.CONNECT`,
+  ];
   for (const subject of forbidden) {
     assert.match(await violationOf(system, () => system.publish(subject)), /Publish/, subject);
   }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { NatsConnection } from "@nats-io/transport-node";
+import { setBounded } from "../bounded-map.ts";
 import type { GatewayUser } from "../credentials/nats-keys.ts";
 import type { Nkey } from "../credentials/nkey.ts";
 import { messageOf } from "../errors.ts";
@@ -43,11 +44,12 @@ export interface SystemParts {
 
 const ANSWER_WITHIN_MS = 1_000;
 const RETRY_WAIT_MS = 1_000;
-/** A page of a list, about 600 bytes a connection. Pages overlap, since each one that closes moves the next ones up. */
-const PAGE = 4_096;
-const PAGE_OVERLAP = 512;
+/** A page of a list; a connection takes 600 bytes, and its JWT. They overlap: each one that closes moves the rest up. */
+const PAGE = 1_024;
+const PAGE_OVERLAP = 128;
 /** Beyond this a list is not to be believed. */
 const PAGES_MAX = 256;
+const NAMES_MAX = 1_000;
 /** Kicks on their way at once: nats-server closes one in a millisecond. */
 const KICKS_AT_ONCE = 256;
 
@@ -86,19 +88,17 @@ class SystemConnection implements System {
     const connection = this.#connected();
     const { ids, silent } = await this.#servers(connection);
     const found = new Map<string, ListedConnection>();
-    const answered = new Set<string>();
+    const mute = new Set<string>();
     for (const account of accounts)
       for (let page = 0, more = true; more; page += 1) {
         if (page === PAGES_MAX) throw new Error("the list of connections does not end");
         const offset = page * (PAGE - PAGE_OVERLAP);
-        more = false;
-        for (const answer of await this.#ask(connection, account, offset, ids)) {
-          for (const each of answer.connections) found.set(`${each.serverId} ${each.cid}`, each);
-          answered.add(answer.serverId);
-          more ||= answer.total > offset + PAGE;
-        }
+        const { answers, left } = await this.#ask(connection, account, offset, ids);
+        for (const each of answers.flatMap(({ connections }) => connections))
+          found.set(`${each.serverId} ${each.cid}`, each);
+        for (const id of left) mute.add(this.#names.get(id) ?? id);
+        more = answers.some(({ total }) => total > offset + PAGE);
       }
-    const mute = [...ids].filter((id) => !answered.has(id)).map((id) => this.#nameOf(id));
     return { connections: [...found.values()], silent: [...silent, ...mute] };
   }
 
@@ -140,15 +140,21 @@ class SystemConnection implements System {
       const server = readServer(reply.json());
       if (!server) continue;
       ids.add(server.id);
-      this.#names.set(server.id, server.name);
+      setBounded(this.#names, server.id, server.name, NAMES_MAX);
       there = Math.max(there, server.there);
       if (ids.size >= there) break;
     }
-    const missing = Math.max(0, there - ids.size);
-    const known = [...this.#names].filter(([id]) => !ids.has(id)).map(([, name]) => name);
-    const named = known.slice(-missing || known.length, known.length);
-    const unnamed = Array.from({ length: missing - named.length }, () => UNKNOWN_SERVER);
-    return { ids, silent: missing > 0 ? [...named, ...unnamed] : [] };
+    const silent = this.#silent(ids, there - ids.size);
+    return { ids, silent };
+  }
+
+  /** Those heard of last are the likeliest; one that was started again has another id and the same name. */
+  #silent(ids: ReadonlySet<string>, missing: number): readonly string[] {
+    if (missing <= 0) return [];
+    const there = new Set([...ids].map((id) => this.#names.get(id)));
+    const known = [...this.#names].filter(([id, name]) => !ids.has(id) && !there.has(name));
+    const named = known.slice(-missing).map(([, name]) => name);
+    return [...named, ...Array.from({ length: missing - named.length }, () => UNKNOWN_SERVER)];
   }
 
   async #ask(connection: NatsConnection, account: string, offset: number, ids: ReadonlySet<string>) {
@@ -167,11 +173,7 @@ class SystemConnection implements System {
       left.delete(answer.serverId);
       if (left.size === 0) break;
     }
-    return answers;
-  }
-
-  #nameOf(id: string): string {
-    return this.#names.get(id) ?? id;
+    return { answers, left };
   }
 
   async #stayConnected(): Promise<void> {

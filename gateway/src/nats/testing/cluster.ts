@@ -40,7 +40,7 @@ export async function startCluster({
 }: {
   /** What this test needs otherwise in each server's configuration. */
   readonly change?: (config: string) => string;
-  readonly size?: 1 | 2;
+  readonly size?: 1 | 2 | 3;
 } = {}): Promise<TestCluster> {
   const home = await mkdtemp(join(tmpdir(), "countersign-nats-test-"));
   const { keys, ports, adminCredsPath } = await prepare(home, size);

@@ -104,7 +104,7 @@ const GOLDENS: Readonly<Record<string, readonly string[]>> = {
   "explain-group": ["explain", "--policy", DEVSTACK, "--as", "carol", "publish", "orders.eu.1.create"],
   "explain-never": ["explain", "--policy", DEVSTACK, "--as", "alice", "publish", "payments.eu.1.void"],
   "explain-wildcard": ["explain", "--policy", DEVSTACK, "--as", "alice", "subscribe", "orders.>"],
-  "explain-none": ["explain", "--policy", DEVSTACK, "--as", "carol", "end-sessions"],
+  "explain-none": ["explain", "--policy", DEVSTACK, "--as", "carol", "connect", "mqtt"],
   "explain-json": ["explain", "--policy", DEVSTACK, "--as", "bob", "--json", "publish", "orders.eu.1.create"],
   "explain-nobody": ["explain", "--policy", DEVSTACK, "--as", "carl", "publish", "a"],
   "explain-no-action": ["explain", "--policy", DEVSTACK, "--as", "carol", "pubish", "a"],

@@ -2,17 +2,18 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { createAdmit, createRecordRefused } from "./admit.ts";
 import type { AuditLog } from "./audit/record.ts";
 import type { Base } from "./compose/base.ts";
+import { type CredentialFor, createCredentialFor } from "./compose/credentials.ts";
 import { type Direct, openDirect } from "./compose/direct.ts";
 import { addEntrances } from "./compose/entrances.ts";
-import { CONTROL_LINE_BYTES_MAX, instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
+import { instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
 import { verifyVouchedOf } from "./compose/hop.ts";
 import { type AdminParts, startAdmin, startPublic } from "./compose/listeners.ts";
+import { openNative } from "./compose/native.ts";
 import { openAudit } from "./compose/open-audit.ts";
 import { type NatsAccess, openState, type State } from "./compose/open-state.ts";
 import { ReadinessList, Running } from "./compose/running.ts";
 import type { Config } from "./config/config.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
-import { inboxPrefixOf, mintCredential } from "./credentials/user.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
 import { messageOf } from "./errors.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
@@ -26,6 +27,7 @@ import type { NotBeforeKey } from "./identity/session.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
+import type { Native } from "./native/native.ts";
 import type { Pool } from "./nats/connection.ts";
 import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
@@ -35,9 +37,9 @@ import type { SessionKv } from "./nats/session-kv.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
 import type { Grant } from "./policy/grant.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
-import { permissionsOf } from "./policy/permissions.ts";
 import { createPublish } from "./publish.ts";
 import { createRate } from "./rate.ts";
+import { createSealTurn } from "./seal-turn.ts";
 import { createSenderOf } from "./sender.ts";
 import { createSubscribe, type Subscribe } from "./subscribe.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
@@ -111,23 +113,18 @@ async function compose(base: Base): Promise<Gateway> {
   const audit = openAudit(base, { control: state.control, instance });
   // Between closing the pool and the log: what the last confirmations complete is handed over at a turn's end.
   running.add(() => nextTurn());
-  const pool = openPool(base, { dial, keys, instance });
+  const credentialFor = createCredentialFor(base, keys);
+  const pool = openPool(base, { dial, keys, instance, credentialFor });
   const signIn = signInOf(base, { issuers, sessions: state.sessions, keys });
-  const { admit, effects, streams } = createFlow(base, {
-    ...state,
-    policy,
-    issuers,
-    signIn,
-    audit,
-    pool,
-    instance,
+  const { admit, effects, streams, native } = createFlow(base, {
+    ...{ ...state, policy, issuers, signIn, audit, pool, instance, keys, credentialFor },
   });
   addGauges(base, { streams, pool });
   const grantOf = grantUnder(policy, base);
   const direct = openDirect(base, {
     ...{ dial, keys, instance, sessions: state.sessions, signIn, policy, grantOf },
   });
-  const ending = { streams, pool, direct };
+  const ending = { streams, pool, direct, native };
   endWithProofs(state.sessions, ending);
   await endWithIdleSessions(signIn, ending, base);
   narrowWithPolicy(policy, ending, grantOf);
@@ -148,12 +145,13 @@ async function compose(base: Base): Promise<Gateway> {
   const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();
   const address = await startPublic(base, {
     addEndpoints: (app) =>
-      addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, instance }),
+      addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, instance, native }),
     recordRefused: createRecordRefused({ audit, clock, instance }),
     onShutdown,
   });
   // Ended first, so that readers are told before the listener waits for them.
   running.add(() => streams.close());
+  running.add(() => native.close());
   log.info({ address, adminAddress, instance, policy: policy.current.version }, "ready");
   return {
     address,
@@ -185,6 +183,7 @@ interface Carried {
 /** What a proof has open. */
 interface Ending extends Carried {
   readonly direct: Direct;
+  readonly native: Native;
 }
 
 /** A sign-out ends what the proof had open, on every instance: what goes past the gateway too. */
@@ -206,8 +205,9 @@ async function endWithIdleSessions(signIn: SignIn | undefined, ending: Ending, {
 
 const IDLE_LOOK_MS = 5_000;
 
-function endAll(key: NotBeforeKey, at: EpochSeconds, { streams, pool, direct }: Ending): void {
+function endAll(key: NotBeforeKey, at: EpochSeconds, { streams, pool, direct, native }: Ending): void {
   streams.revoke(key, at);
+  native.revoke(key, at);
   pool.endLeases(key.user === undefined ? { proofHash: key.session } : { user: key.user });
   direct.connections.end(key, at);
 }
@@ -227,9 +227,14 @@ function grantUnder(policy: LivePolicy, { clock, log }: Base): GrantOf {
 }
 
 /** Another policy ends the streams of whoever lost the right, then the connections of all take up their new grants. */
-function narrowWithPolicy(policy: LivePolicy, { streams, pool, direct }: Ending, grantOf: GrantOf): void {
+function narrowWithPolicy(
+  policy: LivePolicy,
+  { streams, pool, direct, native }: Ending,
+  grantOf: GrantOf,
+): void {
   policy.onReplace(() => {
     streams.regrant(grantOf);
+    native.regrant(grantOf);
     pool.regrant(grantOf);
     direct.connections.regrant(grantOf);
     direct.sweepSoon();
@@ -272,30 +277,13 @@ function addGauges({ metrics }: Base, { streams, pool }: Carried): void {
   );
 }
 
-function openPool({ config, log, clock, running }: Base, { dial, keys, instance }: NatsAccess): Pool {
-  const inboxKey = keys.clusterSecret.subkey("inbox");
-  const signer = { accountPublicKey: keys.accountPublicKey, signingKey: keys.signingKey };
+function openPool(
+  { config, log, clock, running }: Base,
+  { dial, keys, instance, credentialFor }: NatsAccess & { readonly credentialFor: CredentialFor },
+): Pool {
   const identityDial = createIdentityDial({
-    dial,
+    ...{ dial, instance, credentialFor },
     ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
-    instance,
-    credentialFor: (identity, grant, userPublicKey) => {
-      const inboxPrefix = inboxPrefixOf(inboxKey, identity, grant);
-      const permissions = permissionsOf(grant, inboxPrefix);
-      const now = clock();
-      const controlLineBytesMax = CONTROL_LINE_BYTES_MAX[config.nats.mode];
-      return mintCredential({
-        identity,
-        grant,
-        permissions,
-        userPublicKey,
-        signer,
-        now,
-        inboxPrefix,
-        controlLineBytesMax,
-        dangerouslyWithoutTrustedProxy: config.nats.dangerouslyWithoutTrustedProxy,
-      });
-    },
   });
   const onFault = (error: unknown) =>
     log.error({ error: String(error) }, "a reader of a subscription failed");
@@ -315,15 +303,26 @@ interface FlowParts extends State {
   readonly audit: AuditLog;
   readonly pool: Pool;
   readonly instance: string;
+  readonly keys: NatsKeys;
+  readonly credentialFor: CredentialFor;
 }
 
 /** The one flow: identify, decide, record; then one of the effects. */
 function createFlow(
   base: Base,
-  { sessions, directory, sealKeys, policy, issuers, signIn, audit, pool, instance }: FlowParts,
-): Pick<EndpointParts, "admit" | "effects" | "streams"> {
+  { sessions, policy, issuers, signIn, pool, ...parts }: FlowParts,
+): Pick<EndpointParts, "admit" | "effects" | "streams"> & { readonly native: Native } {
   const { config, clock } = base;
+  const { control, directory, sealKeys, audit, instance, keys, credentialFor } = parts;
   const seals = { issuer: config.publicUrl, audience: config.trustDomain };
+  const workload = `countersign/${instance}`;
+  const sealing = {
+    sealingKey: () => sealKeys.current(),
+    sealFormOf: (subject: string) => policy.sealRuleOf(subject).form,
+  };
+  const isDurable = (subject: string) => policy.sealRuleOf(subject).durable;
+  const withinRate = createRate();
+  const senderOf = createSenderOf({ ...seals, directory, clock });
   const verifyVouched = verifyVouchedOf(base, sessions);
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
@@ -332,32 +331,16 @@ function createFlow(
     notBefore: (key) => sessions.notBefore(key),
     origins: config.origins,
   });
+  const recorded = { audit, clock, instance };
+  const admit = createAdmit({ identify, grantOf: policy.grantOf, withinRate, isDurable, ...recorded });
   return {
-    admit: createAdmit({
-      identify,
-      grantOf: policy.grantOf,
-      withinRate: createRate(),
-      isDurable: (subject) => policy.sealRuleOf(subject).durable,
-      audit,
-      clock,
-      instance,
-    }),
-    effects: createPublish({
-      pool,
-      ...seals,
-      workload: `countersign/${instance}`,
-      sealingKey: () => sealKeys.current(),
-      sealFormOf: (subject) => policy.sealRuleOf(subject).form,
-      audit,
-      clock,
-      instance,
-    }),
-    streams: createSubscribe({
-      pool,
-      senderOf: createSenderOf({ ...seals, directory, clock }),
-      audit,
-      clock,
-      instance,
+    admit,
+    effects: createPublish({ pool, ...seals, workload, ...sealing, ...recorded }),
+    streams: createSubscribe({ pool, senderOf, ...recorded }),
+    native: openNative(base, {
+      ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },
+      names: { ...seals, workload },
+      seal: createSealTurn({ ...sealing, clock, after: "turn" }),
     }),
   };
 }

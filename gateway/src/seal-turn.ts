@@ -19,14 +19,16 @@ export function createSealTurn({
   sealingKey,
   sealFormOf,
   clock,
+  after = "wave",
 }: {
   /** The key in use now; undefined until one is published. */
   readonly sealingKey: () => SealingKey | undefined;
   readonly sealFormOf: (subject: string) => "tree" | "token";
   readonly clock: Clock;
+  /** Where messages come as they are read (`turn`), or all at once when the turn's record has been written (`wave`). */
+  readonly after?: "turn" | "wave";
 }): (draft: SealDraft) => Promise<Sealed> {
-  // Messages come here when the turn's record has been written, all of them at once.
-  const intoTree = createTurn<Waiting>(sealTogether, { batchMax: TREE_LEAVES_MAX, after: "wave" });
+  const intoTree = createTurn<Waiting>(sealTogether, { batchMax: TREE_LEAVES_MAX, after });
 
   function keyNow(): SealingKey {
     const key = sealingKey();

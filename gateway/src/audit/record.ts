@@ -13,7 +13,7 @@ export interface AuditRecord {
   /** The caller's own `traceparent` (W3C Trace Context), linked here since ours starts anew. */
   readonly clientTraceparent?: string;
   readonly instance: string;
-  /** Which entrance: `http`, `sse`, `auth`, `admin`. */
+  /** Which entrance: `http`, `sse`, `nats`, `auth`, `admin`. */
   readonly lane: string;
   /** The caller's address: as the socket says, or what stands in front. */
   readonly remote?: string;
@@ -34,6 +34,12 @@ export interface AuditRecord {
   /** The Policy version. */
   readonly policy?: string;
   readonly message?: MessageFacts;
+  /**
+   * It stands for every publish of one native connection under one rule within the second that begins with it: written
+   * before the first of them leaves, while how many they were, their bytes and their roots are in its completion. So
+   * nothing leaves without a record; where the completion is missing, the gateway ended within that second.
+   */
+  readonly many?: true;
 }
 
 /** What is kept of a message: never its payload. */
@@ -61,6 +67,10 @@ export interface AuditCompletion {
   /** Root of the tree that sealed them, base64url; absent for tokens and unsealed effects. */
   readonly root?: string;
   readonly messages?: number;
+  /** Of their payloads, all together. */
+  readonly bytes?: number;
+  /** Roots of the trees that sealed many messages, each base64url. A thousand make a line, more make more lines. */
+  readonly roots?: readonly string[];
 }
 
 /** Writes records. Implemented by audit/log.ts. */

@@ -12,6 +12,9 @@ const STRING_BYTES_MAX = 1_024;
 const LIST_ITEMS_MAX = 16;
 /** Completed transactions in one line: 1,000 UUIDs are 39 kB. More make more lines. */
 const TXNS_PER_LINE_MAX = 1_000;
+/** Roots in one line: 1,000 of 43 characters are 46 kB. */
+const ROOTS_PER_LINE_MAX = 1_000;
+const ROOT_BYTES_MAX = 49;
 /** A transaction id is a UUID of 36 characters; anything longer is not ours. */
 const TXN_BYTES_MAX = 56;
 
@@ -92,21 +95,39 @@ export function renderRecord(record: AuditRecord): string {
   if (message !== undefined) {
     line += `,"message":{"id":${quote(message.id)},"subject":${quote(message.subject)},"bytes":${number(message.bytes)},"digest":${quote(message.digest)}}`;
   }
+  if (record.many) line += `,"many":true`;
   return `${line}}`;
 }
 
-/** One completion as lines of JSON: more than one beyond `TXNS_PER_LINE_MAX` transactions, the first with the count. */
+/**
+ * One completion as lines of JSON: more than one beyond `TXNS_PER_LINE_MAX` transactions or `ROOTS_PER_LINE_MAX` roots,
+ * the first with the counts. No completion has many of both.
+ */
 export function renderCompletion(entry: AuditCompletion): readonly string[] {
   const lines: string[] = [];
-  for (let from = 0; from === 0 || from < entry.txns.length; from += TXNS_PER_LINE_MAX) {
-    const txns = entry.txns.slice(from, from + TXNS_PER_LINE_MAX).map((txn) => quote(txn, TXN_BYTES_MAX));
+  const { roots = [] } = entry;
+  const lineCount = Math.max(
+    1,
+    Math.ceil(entry.txns.length / TXNS_PER_LINE_MAX),
+    Math.ceil(roots.length / ROOTS_PER_LINE_MAX),
+  );
+  for (let index = 0; index < lineCount; index += 1) {
+    const txns = sliceOf(entry.txns, index, TXNS_PER_LINE_MAX).map((txn) => quote(txn, TXN_BYTES_MAX));
+    const shown = roots.slice(index * ROOTS_PER_LINE_MAX, (index + 1) * ROOTS_PER_LINE_MAX);
     let line = `{"kind":"completion","at":${quote(entry.at)},"instance":${quote(entry.instance)},"txns":[${txns.join(",")}],"outcome":${quote(entry.outcome)}`;
     if (entry.why !== undefined) line += `,"why":${quote(entry.why)}`;
     if (entry.root !== undefined) line += `,"root":${quote(entry.root)}`;
-    if (entry.messages !== undefined && from === 0) line += `,"messages":${number(entry.messages)}`;
+    if (entry.messages !== undefined && index === 0) line += `,"messages":${number(entry.messages)}`;
+    if (entry.bytes !== undefined && index === 0) line += `,"bytes":${number(entry.bytes)}`;
+    if (shown.length > 0) line += `,"roots":[${shown.map((root) => quote(root, ROOT_BYTES_MAX)).join(",")}]`;
     lines.push(`${line}}`);
   }
   return lines;
+}
+
+/** Its part of what is spread over lines; a single transaction is on each of them, since it says what they are about. */
+function sliceOf(txns: readonly string[], index: number, most: number): readonly string[] {
+  return txns.length === 1 ? txns : txns.slice(index * most, (index + 1) * most);
 }
 
 function renderRefusal(refusal: Refusal): string {

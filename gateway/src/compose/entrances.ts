@@ -10,6 +10,7 @@ import { addDemo } from "../endpoints/demo.ts";
 import { addExplain } from "../endpoints/explain.ts";
 import { addHealth } from "../endpoints/health.ts";
 import { addJwks } from "../endpoints/jwks.ts";
+import { addNats } from "../endpoints/nats.ts";
 import type { ApiPlace } from "../endpoints/openapi.ts";
 import { recordOversized } from "../endpoints/oversized.ts";
 import type { EndpointParts } from "../endpoints/parts.ts";
@@ -21,6 +22,7 @@ import { addWhoami } from "../endpoints/whoami.ts";
 import { cookieNameOf, loginCookieNameOf } from "../identity/cookie.ts";
 import type { SignIn } from "../identity/sign-in.ts";
 import type { PublicKeyDirectory } from "../keys/directory.ts";
+import type { Native } from "../native/native.ts";
 import { explain } from "../policy/explain.ts";
 import type { LivePolicy } from "../policy/live.ts";
 import type { Clock } from "../time.ts";
@@ -35,13 +37,14 @@ export interface EntranceParts extends EndpointParts {
   readonly audit: AuditLog;
   readonly keys: NatsKeys;
   readonly instance: string;
+  readonly native: Native;
 }
 
 /** Adds every entrance of the public listener; those for signing in only where somebody signs in here. */
 export function addEntrances(
   app: FastifyInstance,
   { config, clock }: Base,
-  { policy, signIn, audit, keys, instance, directory, ...parts }: EntranceParts,
+  { policy, signIn, audit, keys, instance, directory, native, ...parts }: EntranceParts,
 ): void {
   const inboxPrefix = ({ identity, grant }: Admission) =>
     inboxPrefixOf(keys.clusterSecret.subkey("inbox"), identity, grant);
@@ -51,6 +54,7 @@ export function addEntrances(
     addRequest(messages, parts);
   });
   addSubscribe(app, parts);
+  addNats(app, { ...parts, native, publicUrl: config.publicUrl });
   addWhoami(app, parts, inboxPrefix);
   addExplain(app, parts, (identity, action, now) => explain(policy.current, identity, action, now));
   addJwks(app, servedKeys(directory, clock), clock);

@@ -5,6 +5,7 @@ import type { Presented } from "../identity/identity.ts";
 import type { Message } from "../publish.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { Clock } from "../time.ts";
+import { traceparentOf } from "../trace.ts";
 import { natsHeadersOf } from "./headers.ts";
 import { parseSubject } from "./subject.ts";
 
@@ -60,19 +61,4 @@ export function askOf(
   if (!message.ok) return { presented, action: message, facts };
   const { subject } = message.value.facts;
   return { presented, action: allowed({ verb, subject }), message: message.value.facts, facts };
-}
-
-/**
- * A trace that starts anew at this edge, since a caller's own could be forged to join somebody else's: the
- * transaction is the trace, the message the span. Not sampled (00): a sampled one makes nats-server publish traces.
- *
- * @source W3C Trace Context §3.2
- */
-function traceparentOf(txn: string, id: string): string {
-  return `00-${hexOf(txn)}-${hexOf(id).slice(16)}-00`;
-}
-
-/** A UUID without its hyphens, which stand at fixed places. */
-function hexOf(uuid: string): string {
-  return uuid.slice(0, 8) + uuid.slice(9, 13) + uuid.slice(14, 18) + uuid.slice(19, 23) + uuid.slice(24);
 }

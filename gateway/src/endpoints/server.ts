@@ -117,11 +117,14 @@ function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOpt
     connectionsCheckingInterval: TIMEOUTS_LOOKED_AT_MS,
     // Node's lenient parser would let two readers of one stream of bytes disagree on where a request ends.
     insecureHTTPParser: false,
+    // Any other upgrade may be passed over, and its request answered (RFC 9110 §7.8).
+    shouldUpgradeCallback: ({ headers }) =>
+      headers.upgrade?.toLowerCase() === "websocket" && server.listenerCount("upgrade") > 0,
     // Looked at by `faultOfHead`: node:http's own answer has no request id, and it takes a second Host.
     requireHostHeader: false,
   };
   const asked = tls?.ca !== undefined && { requestCert: true, rejectUnauthorized: true };
-  const server = tls
+  const server: Server = tls
     ? createHttpsServer({ ...http, ...tls, ...asked }, handler)
     : createHttpServer(http, handler);
   server.maxConnections = limits.connectionsMax;
@@ -174,7 +177,7 @@ function whatOf({ method, url }: FastifyRequest): string {
 }
 
 /** @source RFC 9112 §3.2: a Host that is missing or there twice is for two servers to read in two ways */
-function faultOfHead({ httpVersion, rawHeaders }: IncomingMessage): string | undefined {
+export function faultOfHead({ httpVersion, rawHeaders }: IncomingMessage): string | undefined {
   if (httpVersion === "0.9") return "expected HTTP/1.1";
   let hosts = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {

@@ -53,12 +53,9 @@ const RECONNECT_JITTER_MS = 1_000;
 
 /** @throws GatewayError `CONFIG_INVALID` for servers that cannot be dialled safely */
 export function createDial(options: NatsServers): Dial {
-  const servers = parseServers(options);
-  const remote = servers.some(({ loopback }) => !loopback) && !options.dangerouslyAllowPlaintext;
+  const { servers, encrypted, dialTimeoutMs: timeout } = waysOf(options);
   // Set even where nothing is configured: nats-core then refuses a server (or whoever answers for it) without TLS.
-  const encrypted = options.tls !== undefined || remote || servers.some((server) => server.tls);
   const tls = encrypted ? { tls: { ...options.tls, ...identityCheck(servers) } } : {};
-  const timeout = bounded("dialTimeoutMs", options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, 100, 60_000);
   const pingInterval = bounded("pingIntervalMs", options.pingIntervalMs ?? PING_INTERVAL_MS, 100, 120_000);
   const addresses = servers.map(({ address }) => address);
 
@@ -94,6 +91,25 @@ export function createDial(options: NatsServers): Dial {
   };
 }
 
+/** Where every connection may go, however it is made. */
+export interface Ways {
+  readonly servers: readonly Server[];
+  /** Whether a server, or whoever answers for it, is refused without TLS. */
+  readonly encrypted: boolean;
+  readonly dialTimeoutMs: number;
+}
+
+/** @throws GatewayError `CONFIG_INVALID` */
+export function waysOf(options: NatsServers): Ways {
+  const servers = parseServers(options);
+  const remote = servers.some(({ loopback }) => !loopback) && !options.dangerouslyAllowPlaintext;
+  return {
+    servers,
+    encrypted: options.tls !== undefined || remote || servers.some((server) => server.tls),
+    dialTimeoutMs: bounded("dialTimeoutMs", options.dialTimeoutMs ?? DIAL_TIMEOUT_MS, 100, 60_000),
+  };
+}
+
 /** @returns in words what is wrong with a server of this version, or undefined */
 export function unfitVersion(version: string | undefined): string | undefined {
   const found = parseVersion(version ?? "");
@@ -118,7 +134,10 @@ function identityCheck(servers: readonly Server[]): object {
 }
 
 interface Server {
+  /** An IPv6 address without its brackets. */
   readonly host: string;
+  readonly port: number;
+  /** `host:port`. */
   readonly address: string;
   readonly tls: boolean;
   readonly loopback: boolean;
@@ -151,6 +170,7 @@ function parseServer(text: string): Server {
     );
   return {
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
+    port: Number(url.port || "4222"),
     address: `${url.hostname}:${url.port || "4222"}`,
     tls: url.protocol === "tls:",
     loopback: /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/i.test(url.hostname),
@@ -170,7 +190,8 @@ async function reach(options: NodeConnectionOptions): Promise<NatsConnection> {
   }
 }
 
-function inOrder(
+/** The addresses in the order to be tried: at random, but for the one that is wished for and the one to avoid. */
+export function inOrder(
   addresses: readonly string[],
   first: string | undefined,
   last: string | undefined,

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { Clock, EpochSeconds } from "../time.ts";
 import { CarriedSubscription } from "./carried-subscription.ts";
@@ -12,6 +11,7 @@ import type {
 } from "./connection.ts";
 import { faultOfSubscription } from "./headers.ts";
 import type { Link } from "./link.ts";
+import { OTHER_SERVER_SETTLE_MS, pause, renewInMs } from "./renew-when.ts";
 
 /** Which server to meet again, or to avoid because it is leaving: `host:port`. */
 export interface ServerWish {
@@ -31,24 +31,13 @@ export interface ConnectionParts {
   readonly onFault: (error: unknown) => void;
 }
 
-/** A credential is renewed after this part of its life, so that four attempts fit before it ends. */
-const RENEW_AFTER = 0.6;
-/** Spread over this part of its life, so that connections of one moment do not renew at one moment. */
-const RENEW_SPREAD = 0.1;
-const RENEW_RETRY_AFTER = 0.1;
-const RENEW_WAIT_MIN_MS = 1_000;
 /** First wait before dialling anew, and the longest; doubled in between, each with full jitter. */
 const REDIAL_WAIT_MIN_MS = 100;
 const REDIAL_WAIT_MAX_MS = 5_000;
-/** On another server interest takes time to travel the routes: both are kept subscribed so long. */
-const OTHER_SERVER_SETTLE_MS = 500;
 /** How long a replaced link waits for the last answer to its requests. */
 const RETIRE_WITHIN_MS = 30_000;
 /** What is kept back while waiting for the old link's PONG, at most: less than a fresh link takes at once. */
 const KEPT_BACK_BYTES_MAX = 4 * 1024 * 1024;
-/** setTimeout fires at once beyond 2^31−1 ms. */
-const TIMER_MS_MAX = 2_147_483_647;
-
 /** Why a link that works is replaced: its credential ends, its server leaves, its grant has changed. */
 type LinkEvent = "due" | "leaving" | "regranted";
 
@@ -190,17 +179,11 @@ export class IdentityConnection implements Connection {
         ...(failures === 0 ? [link.lameDuck.then(() => "leaving" as const)] : []),
         // A grant that could not be taken up is tried again when renewing is.
         ...(failures === 0 ? [this.#nudge.promise.then(() => "regranted" as const)] : []),
-        pause(this.#renewInMs(failures), signal).then(() => "due" as const),
+        pause(renewInMs(link.expiresAt - this.#parts.clock(), failures), signal).then(() => "due" as const),
       ]);
     } finally {
       waiting.abort();
     }
-  }
-
-  #renewInMs(failures: number): number {
-    const leftMs = (this.#link.expiresAt - this.#parts.clock()) * 1000;
-    const after = failures === 0 ? RENEW_AFTER + RENEW_SPREAD * Math.random() : RENEW_RETRY_AFTER;
-    return Math.min(TIMER_MS_MAX, Math.max(RENEW_WAIT_MIN_MS, leftMs * after));
   }
 
   /** Dials anew after a loss, until the last credential would have ended. @returns whether it is connected */
@@ -282,8 +265,4 @@ export class IdentityConnection implements Connection {
     const retired = old.retire(RETIRE_WITHIN_MS).finally(() => this.#retiring.delete(retired));
     this.#retiring.add(retired);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

@@ -12,7 +12,7 @@ import { Link } from "./link.ts";
 import type { PoolParts } from "./pool.ts";
 
 /** Dials at once; the others wait their turn. More only makes each of them slower, and nats-server drop some. */
-const DIALS_AT_ONCE = 64;
+export const DIALS_AT_ONCE = 64;
 
 /**
  * How an identity's connections are dialled: with a fresh user key each, whose private half never leaves this
@@ -83,7 +83,7 @@ export function createIdentityDial({
 }
 
 /** What `mintCredential` allows for in its bound of the CONNECT line. */
-const CONNECTION_NAME_CHARACTERS_MAX = 256;
+export const CONNECTION_NAME_CHARACTERS_MAX = 256;
 
 type NatsRefusal = ReturnType<typeof refused>;
 
@@ -129,7 +129,7 @@ function isUnreachable({ code, cause }: GatewayError): boolean {
 }
 
 /** Lets at most so many run at once, the others in the order they came. */
-function createTurnstile(atOnce: number): <T>(run: () => Promise<T>) => Promise<T> {
+export function createTurnstile(atOnce: number): <T>(run: () => Promise<T>) => Promise<T> {
   const waiting: (() => void)[] = [];
   let running = 0;
   return async function inTurn(run) {

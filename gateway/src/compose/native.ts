@@ -1,0 +1,54 @@
+import type { NatsKeys } from "../credentials/nats-keys.ts";
+import { createNkey } from "../credentials/nkey.ts";
+import type { NativeParts } from "../native/context.ts";
+import { createNative, type Native } from "../native/native.ts";
+import type { Control } from "../nats/control.ts";
+import { createNativeDial } from "../nats/native/dial.ts";
+import { createNativeIdentityDial } from "../nats/native/identity-dial.ts";
+import { parseInfo } from "../nats/native/info.ts";
+import { createNoJetStream } from "../nats/native/jetstream.ts";
+import { allowed } from "../refusal.ts";
+import type { Base } from "./base.ts";
+import type { CredentialFor } from "./credentials.ts";
+import { natsServersOf } from "./from-config.ts";
+
+type OwnParts = "greeting" | "dialLinkOf" | "nextExpiry" | "tokenBytesMax" | "createJetStreamJudge";
+
+/** The native protocol: connections of clients' own, beside those of the pool and under the same credentials. */
+export function openNative(
+  { config, metrics }: Base,
+  {
+    control,
+    keys,
+    credentialFor,
+    ...parts
+  }: Omit<NativeParts, OwnParts> & {
+    readonly control: Control;
+    readonly keys: NatsKeys;
+    readonly credentialFor: CredentialFor;
+  },
+): Native {
+  // Expiry does not depend on the user key, so asking for it needs no new one.
+  const anyUser = createNkey("user").publicKey;
+  const native = createNative({
+    ...parts,
+    greeting: () => parseInfo(JSON.stringify(control.connection.info ?? null)),
+    dialLinkOf: createNativeIdentityDial({
+      dial: createNativeDial(natsServersOf(config)),
+      credentialFor,
+      ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
+      instance: parts.instance,
+    }),
+    nextExpiry(identity, grant) {
+      const credential = credentialFor(identity, grant, anyUser);
+      return credential.ok ? allowed(credential.value.expiresAt) : credential;
+    },
+    tokenBytesMax: config.limits.tokenBytesMax,
+    createJetStreamJudge: createNoJetStream,
+  });
+  metrics.gauge(
+    { name: "countersign_native_connections", help: "Connections of native NATS clients open now." },
+    () => native.size,
+  );
+  return native;
+}

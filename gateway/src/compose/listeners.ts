@@ -10,6 +10,7 @@ import { cookieNameOf } from "../identity/cookie.ts";
 import { VERSION } from "../version.ts";
 import type { Base } from "./base.ts";
 import { judgeHopOf, shutdownPathOf } from "./hop.ts";
+import { withFindings } from "./hop-findings.ts";
 import { followCertificate, listen, readCertificate } from "./listen.ts";
 
 export interface PublicParts {
@@ -33,7 +34,7 @@ export async function startPublic(
   const { clientCa } = config.listen;
   const tls = config.listen.tls && { ...config.listen.tls, ...(clientCa && { clientCa }) };
   const app = serverOf(base, "http", {
-    judgeHop: judgeHopOf(base),
+    judgeHop: withFindings(judgeHopOf(base), base),
     recordRefused,
     ...(tls && { tls: readCertificate(tls) }),
   });

@@ -188,6 +188,24 @@ describe("judgeAncm()", () => {
     assert.deepEqual(refusalOf(without, ...paired, "Countersign-Identity", "good"), MADE_UP);
   });
 
+  test("takes out the Authorization that IIS has spent, when it signs users in, and leaves every other", () => {
+    const paired = ["MS-ASPNETCORE-TOKEN", TOKEN];
+    for (const scheme of ["Negotiate YIIF", "NTLM TlRM", "negotiate", "Basic YTpi", "Kerberos x"]) {
+      const request = arrived([...paired, "Authorization", scheme, "Host", "h"]);
+      assert.equal(ancm(request).ok, true);
+      assert.deepEqual([request.rawHeaders, request.headers], [["Host", "h"], { host: "h" }], scheme);
+    }
+    for (const scheme of ["Bearer abc", "NegotiateX abc", "DPoP abc"]) {
+      const request = arrived([...paired, "Authorization", scheme]);
+      assert.equal(ancm(request).ok, true);
+      assert.deepEqual(request.rawHeaders, ["Authorization", scheme]);
+    }
+    const without = judgeAncm({ token: () => TOKEN, takesCertificates: false });
+    const request = arrived([...paired, "Authorization", "Negotiate YIIF"]);
+    assert.equal(without(request).ok, true);
+    assert.deepEqual(request.rawHeaders, ["Authorization", "Negotiate YIIF"]);
+  });
+
   test("passes over a certificate when no issuer knows whose it is", () => {
     const without = judgeAncm({ token: () => TOKEN, takesCertificates: false });
     const request = arrived([

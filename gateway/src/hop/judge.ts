@@ -12,7 +12,7 @@ import {
 import type { Arrived, Hop, JudgeHop, Vouched } from "./hop.ts";
 import { isOneOf } from "./same-secret.ts";
 import type { SignedIdentity } from "./signed-identity.ts";
-import { type Claims, MADE_UP, takeClaims, valuesOf } from "./take-headers.ts";
+import { type Claims, MADE_UP, takeClaims, takeSpentAuthorization, valuesOf } from "./take-headers.ts";
 
 /** How one kind of hop proves itself, and what it may say. */
 interface Kind {
@@ -23,6 +23,8 @@ interface Kind {
   readonly vouched: (claims: Claims, request: Arrived) => Outcome<Vouched>;
   /** Whether its `X-Forwarded-*` count. */
   readonly forwards: boolean;
+  /** Whether it signs users in by `Authorization` itself, and passes that on. */
+  readonly signsIn?: boolean;
   readonly requestIdOf?: (request: Arrived) => string | undefined;
 }
 
@@ -80,6 +82,7 @@ export function judgeAncm({
       });
     },
     forwards: true,
+    signsIn: openSigned !== undefined,
   });
 }
 
@@ -131,6 +134,7 @@ export function judgeArr(proofs: ArrProofs): JudgeHop {
       return allowed({ ...given("signed", signed.value), ...given("certificate", certificate.value) });
     },
     forwards: true,
+    signsIn: openSigned !== undefined,
   });
 }
 
@@ -168,9 +172,11 @@ export function judgeProxy({
   });
 }
 
-function judgeBy({ unproven: unprovenBy, mayClaim, vouched, forwards, requestIdOf }: Kind): JudgeHop {
+function judgeBy(kind: Kind): JudgeHop {
+  const { unproven: unprovenBy, mayClaim, vouched, forwards, signsIn = false, requestIdOf } = kind;
   return function judgeHop(request): Outcome<Hop> {
     const { claims, fault } = takeClaims(request);
+    if (signsIn) takeSpentAuthorization(request);
     const refusal = unprovenBy(claims, request) ?? fault ?? madeUpIn(claims, mayClaim);
     if (refusal) return refused(refusal);
     const said = vouched(claims, request);

@@ -43,6 +43,25 @@ const NONE: Claims = new Map();
 /** For a listener with nothing in front, and for what a hop does not say: nobody may set such a header. */
 export const MADE_UP = "a header that only the gateway or its edge may set";
 
+/** What Windows and Basic authentication of IIS are asked by. */
+const SPENT = /^(?:negotiate|ntlm|kerberos|basic)(?: |$)/i;
+
+/**
+ * Takes out the `Authorization` by which IIS signed somebody in, or tried to: it goes on to us as the client sent it
+ * [1], with a ticket or a password in it, and is no proof that we take.
+ *
+ * @source [1] dotnet/aspnetcore, forwardinghandler.cpp `GetHeaders`: all raw headers, `Authorization` among them
+ */
+export function takeSpentAuthorization(request: Arrived): void {
+  const { rawHeaders } = request;
+  for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
+    if (rawHeaders[at]?.toLowerCase() !== "authorization" || !SPENT.test(rawHeaders[at + 1] ?? "")) continue;
+    // As above: `headers` is made before `rawHeaders` changes. It holds the first of several.
+    if (SPENT.test(request.headers.authorization ?? "")) delete request.headers.authorization;
+    rawHeaders.splice(at, 2);
+  }
+}
+
 /** All values of a header that a hop appends to, in order. */
 export function valuesOf({ rawHeaders }: Arrived, name: string): readonly string[] {
   const values: string[] = [];

@@ -1,0 +1,39 @@
+import type { JudgeHop } from "../hop/hop.ts";
+import type { EpochSeconds } from "../time.ts";
+import type { Base } from "./base.ts";
+
+/** One line for each kind of finding, however many requests show it. */
+const REPEAT_SECONDS = 60;
+
+/**
+ * Tells the operator what requests show of how the hop is set up, in the log and in readyz: each is recorded, and
+ * nobody reads the records of a gateway that refuses everything to learn why.
+ */
+export function withFindings(judge: JudgeHop, { config, log, clock, readiness }: Base): JudgeHop {
+  let unfit: string | undefined;
+  const saidAt = new Map<string, EpochSeconds>();
+  readiness.add("hop", () => unfit, "Mend it in the configuration of IIS, and restart the site.");
+
+  function isDue(what: string): boolean {
+    const now = clock();
+    const last = saidAt.get(what);
+    if (last !== undefined && now < last + REPEAT_SECONDS) return false;
+    saidAt.set(what, now);
+    return true;
+  }
+
+  const isHttps = config.publicUrl.startsWith("https:");
+  return function judgeWithFindings(request) {
+    const outcome = judge(request);
+    if (!outcome.ok && outcome.refusal.reason === "hop_unfit") {
+      unfit = outcome.refusal.why;
+      if (isDue("unfit")) log.error({ why: unfit }, "requests are refused for how IIS is set up");
+    }
+    if (outcome.ok && isHttps && outcome.value.scheme === "http" && isDue("http")) {
+      log.warn(
+        "what stands in front was reached over http, where anybody on the way reads cookies and tokens",
+      );
+    }
+    return outcome;
+  };
+}

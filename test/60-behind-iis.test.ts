@@ -1,0 +1,373 @@
+/** Behind IIS, by a stand-in: ASP.NET Core Module V2, and ARR with URL Rewrite. devstack/src/iis-stand-in.ts says what it is worth. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { type GatewayProcess, startGateway } from "@countersign/devstack/gateway-process.ts";
+import { pretendTicket, WINDOWS_ACCOUNTS, type WindowsUserId } from "@countersign/devstack/iis/accounts.ts";
+import {
+  type AncmBackend,
+  type ArrBackend,
+  type IisStandIn,
+  startIisStandIn,
+} from "@countersign/devstack/iis-stand-in.ts";
+import { findFreePort } from "@countersign/devstack/ports.ts";
+import {
+  type Answer,
+  type JsonObject,
+  openStream,
+  queryOf,
+  send,
+  startTestStack,
+  type TestStack,
+} from "./support.ts";
+import { endOf, eventually, signInAs } from "./support-operations.ts";
+
+const POLICY = `
+version: 1
+roles:
+  order-clerk:
+    given-to:
+      - { issuer: demo, groups: Orders.Clerks }
+      - { issuer: iis, groups: 'CORP\\OrderClerks' }
+    may:
+      - publish orders.eu.*.create
+      - subscribe orders.eu.>
+`;
+const PUBLISH = "/v1/publish?subject=orders.eu.1.create";
+const PROOF = randomBytes(32).toString("base64url");
+const KEY = randomBytes(32).toString("base64");
+const ANONYMOUS = ["/healthz", "/.well-known/jwks.json", "/auth/backchannel-logout"];
+/** As scripts outside browsers do, for proofs that come by themselves. */
+const DELIBERATE = { "countersign-request": "1" };
+
+/** One variant of the whole: NATS, provider, the gateway, and the stand-in before it at the public URL. */
+interface Bench {
+  readonly stack: TestStack;
+  readonly site: IisStandIn;
+  /** Where the gateway itself listens. */
+  readonly gatewayPort: () => number;
+  readonly stop: () => Promise<void>;
+}
+
+async function startBench(kind: "ancm" | "arr"): Promise<Bench> {
+  const port = await findFreePort();
+  const stack = await startTestStack({
+    gateway: false,
+    policy: POLICY,
+    configure: (yaml) => {
+      const listen =
+        kind === "ancm"
+          ? "{ behind: iis-ancm }"
+          : `{ address: '127.0.0.1:${port}', behind: iis-arr, proof: { file: proof } }`;
+      return yaml
+        .replace(/^listen: .*$/m, `listen: ${listen}`)
+        .replace(/^issuers:$/m, "issuers:\n  iis: { windows-auth: true, key: { file: iis.key } }");
+    },
+  });
+  writeFileSync(join(stack.stateDir, "proof"), PROOF, { mode: 0o600 });
+  writeFileSync(join(stack.stateDir, "iis.key"), KEY, { mode: 0o600 });
+  const backend: AncmBackend | ArrBackend =
+    kind === "ancm" ? { kind, configFile: stack.configFile } : { kind, port, proof: PROOF };
+  const site = await startIisStandIn({
+    port: Number(new URL(stack.gatewayUrl).port),
+    logFolder: stack.stateDir,
+    backend,
+    identityModule: { key: KEY },
+    anonymousPaths: ANONYMOUS,
+  });
+  let gateway: GatewayProcess | undefined;
+  if (kind === "arr")
+    gateway = await startGateway({ configFile: stack.configFile, publicUrl: stack.gatewayUrl });
+  return {
+    stack,
+    site,
+    gatewayPort: () => site.process()?.port ?? port,
+    async stop() {
+      await gateway?.stop();
+      await site.stop();
+      await stack.stop();
+    },
+  };
+}
+
+function windows(user: WindowsUserId): Readonly<Record<string, string>> {
+  return { authorization: pretendTicket(user), ...DELIBERATE };
+}
+
+/** The site's log so far, each line by the names of its fields. */
+function iisLog({ logFile }: IisStandIn): readonly Readonly<Record<string, string>>[] {
+  const lines = readFileSync(logFile, "utf8").split("\r\n").filter(Boolean);
+  const names =
+    lines
+      .findLast((line) => line.startsWith("#Fields: "))
+      ?.split(" ")
+      .slice(1) ?? [];
+  return lines
+    .filter((line) => !line.startsWith("#"))
+    .map((line) => Object.fromEntries(line.split(" ").map((value, index) => [names[index] ?? "", value])));
+}
+
+/** The line of a request that got as far as the gateway. */
+function iisLineOf(site: IisStandIn, answer: Answer): Promise<Readonly<Record<string, string>>> {
+  const requestId = answer.headers["x-request-id"];
+  return eventually("the line in the log of IIS", () =>
+    iisLog(site).find((line) => line["x-request-id"] === requestId),
+  );
+}
+
+for (const kind of ["ancm", "arr"] as const) {
+  describe(`behind ${kind}`, () => {
+    let bench: Bench;
+    before(async () => {
+      bench = await startBench(kind);
+    });
+    after(() => bench?.stop());
+
+    async function recordOf(answer: Answer): Promise<JsonObject> {
+      const [record] = await bench.stack.auditOf(answer.headers["x-request-id"], 1);
+      return record ?? assert.fail("no record");
+    }
+
+    test("a browser signs in at the provider, and is known by its cookie", async () => {
+      const { stack } = bench;
+      const { headers } = await signInAs("alice", stack.gatewayUrl);
+      const whoami = await stack.call("/v1/whoami", { headers });
+      assert.deepEqual([whoami.status, whoami.json().user], [200, "demo-alice"], whoami.text);
+    });
+
+    test("the id of a request is the same in the answer, the log of IIS and the record, with the visitor's address", async () => {
+      const { stack, site } = bench;
+      const answer = await stack.call(PUBLISH, {
+        method: "POST",
+        token: stack.token("alice"),
+        headers: {
+          "x-request-id": "chosen",
+          "x-forwarded-for": "203.0.113.9",
+          "x-forwarded-proto": "gopher",
+        },
+      });
+      assert.equal(answer.status, 202, answer.text);
+      const record = await recordOf(answer);
+      const { requestId, clientRequestId, remote, hop, user } = record;
+      assert.deepEqual(
+        { requestId, clientRequestId, remote, hop, user },
+        {
+          requestId: answer.headers["x-request-id"],
+          clientRequestId: "chosen",
+          remote: "127.0.0.1",
+          hop: "127.0.0.1",
+          user: "demo-alice",
+        },
+      );
+      const line = await iisLineOf(site, answer);
+      assert.deepEqual(
+        [line["cs-method"], line["cs-uri-stem"], line["sc-status"], line["cs-username"]],
+        ["POST", "/v1/publish", "202", "-"],
+      );
+      assert.match(line["cs-uri-query"] ?? "", /^subject=orders\.eu\.1\.create/);
+    });
+
+    test("each event arrives before the next is sent", async () => {
+      const { stack } = bench;
+      const token = stack.token("alice");
+      const stream = await stack.stream(["orders.eu.>"], { token });
+      for (const count of [1, 2, 3]) {
+        await stack.call(PUBLISH, { method: "POST", token, body: String(count) });
+        const events = await stream.read(count);
+        assert.equal(events.at(-1)?.data.data, String(count));
+      }
+      stream.leave();
+    });
+
+    test("what a visitor claims to have from an edge is refused and recorded, or was taken away by IIS", async () => {
+      const { stack } = bench;
+      const token = stack.token("alice");
+      const whoami = (headers: Readonly<Record<string, string>>): Promise<Answer> =>
+        stack.call("/v1/whoami", { token, headers });
+      // Our module in IIS takes these away: the visitor is who the token says.
+      for (const name of [
+        "Countersign-Identity",
+        "countersign_identity",
+        "MS-ASPNETCORE-TOKEN",
+        "X-ARR-ClientCert",
+        "X-MS-CLIENT-PRINCIPAL",
+      ]) {
+        const answer = await whoami({ [name]: "forged" });
+        assert.deepEqual([answer.status, answer.json().user], [200, "demo-alice"], name);
+      }
+      const proof = await whoami({ "Countersign-Proof": "forged" });
+      assert.equal(proof.status, kind === "arr" ? 200 : 400, "a rule of ARR overwrites it");
+      const underscore = await whoami({ X_Forwarded_User: "root" });
+      assert.equal(underscore.status, 400);
+      assert.deepEqual((await recordOf(underscore)).refusal, {
+        reason: "proof_malformed",
+        why: "a header name with an underscore",
+      });
+    });
+
+    test("nobody comes in past IIS, whatever they claim", async () => {
+      const { stack, gatewayPort } = bench;
+      const direct = `http://127.0.0.1:${gatewayPort()}`;
+      const forged = {
+        "x-forwarded-for": "203.0.113.9",
+        "ms-aspnetcore-token": "forged",
+        "countersign-proof": "forged",
+      };
+      for (const headers of [{}, forged]) {
+        for (const path of ["/v1/whoami", "/healthz", "/iisintegration"]) {
+          const answer = await send(direct + path, { token: stack.token("alice"), headers });
+          assert.deepEqual([answer.status, answer.json().code], [400, "invalid_request"], path);
+          const record = await recordOf(answer);
+          assert.equal((record.refusal as JsonObject).reason, "hop_unproven");
+          assert.deepEqual(
+            [record.action, record.remote, record.hop],
+            [`(unread) GET ${path}`, "127.0.0.1", undefined],
+          );
+        }
+      }
+      // A shutdown call that IIS did not make ends nothing.
+      const shutdown = await send(`${stack.gatewayUrl}/iisintegration`, {
+        method: "POST",
+        headers: { "ms-aspnetcore-event": "shutdown " },
+      });
+      assert.equal(shutdown.status, 404);
+      assert.equal((await stack.call("/healthz")).status, 200);
+    });
+
+    test("what IIS answers by itself has no request id in its log: that absence is the diagnosis", async () => {
+      const { stack, site } = bench;
+      const answer = await stack.call("/v1/orders.rules");
+      assert.equal(answer.status, 404);
+      assert.equal(answer.headers["x-request-id"], undefined);
+      const line = await eventually("the line", () =>
+        iisLog(site).find((one) => one["cs-uri-stem"] === "/v1/orders.rules"),
+      );
+      assert.deepEqual([line["sc-status"], line["sc-substatus"], line["x-request-id"]], ["404", "7", "-"]);
+    });
+
+    describe("with Windows authentication", () => {
+      before(() => bench.site.setWindowsAuthentication(true));
+      after(() => bench.site.setWindowsAuthentication(false));
+
+      test("a user is who IIS says, by SID, and what the policy gives to their group", async () => {
+        const { stack, site } = bench;
+        const answer = await stack.call("/v1/whoami", { headers: windows("alice") });
+        assert.equal(answer.status, 200, answer.text);
+        const { user, issuer, name, roles, kind: what } = answer.json();
+        assert.deepEqual(
+          { user, issuer, name, roles, what },
+          {
+            user: `iis-${WINDOWS_ACCOUNTS.alice.sid}`,
+            issuer: "iis",
+            name: "CORP\\alice",
+            roles: ["order-clerk"],
+            what: "user",
+          },
+        );
+        assert.equal((await recordOf(answer)).user, user);
+        assert.equal((await iisLineOf(site, answer))["cs-username"], "CORP\\alice");
+        assert.equal((await stack.call(PUBLISH, { method: "POST", headers: windows("alice") })).status, 202);
+        assert.equal((await stack.call(PUBLISH, { method: "POST", headers: windows("carol") })).status, 403);
+      });
+
+      test("one request may open a stream of several subjects, though its signature counts once", async () => {
+        const { stack } = bench;
+        const url = `${stack.gatewayUrl}/v1/subscribe?${queryOf(["orders.eu.1.>", "orders.eu.2.>"])}`;
+        const stream = await openStream(url, { headers: windows("alice") });
+        await stack.call(PUBLISH, { method: "POST", headers: windows("alice"), body: "by Windows" });
+        const [event] = await stream.read(1);
+        const sender = event?.data.sender ?? {};
+        assert.equal((sender as JsonObject).user, `iis-${WINDOWS_ACCOUNTS.alice.sid}`);
+        stream.leave();
+      });
+
+      test("a request that another site may have caused has no identity", async () => {
+        const headers = { authorization: pretendTicket("alice") };
+        const answer = await bench.stack.call("/v1/whoami", { headers });
+        assert.equal(answer.status, 403);
+        const elsewhere = { ...headers, origin: "https://evil.example" };
+        const refused = await bench.stack.call(PUBLISH, { method: "POST", headers: elsewhere });
+        assert.equal(refused.status, 403);
+        assert.equal(((await recordOf(refused)).refusal as JsonObject).reason, "cross_site");
+      });
+
+      test("a browser that is also signed in as somebody else is nobody", async () => {
+        const { stack, site } = bench;
+        site.setWindowsAuthentication(false);
+        const { cookie } = await signInAs("alice", stack.gatewayUrl);
+        site.setWindowsAuthentication(true);
+        const answer = await stack.call("/v1/whoami", { headers: { cookie, ...windows("carol") } });
+        assert.equal(answer.status, 400);
+        const { refusal } = await recordOf(answer);
+        assert.deepEqual(refusal, {
+          reason: "proof_ambiguous",
+          users: [`iis-${WINDOWS_ACCOUNTS.carol.sid}`, "demo-alice"],
+        });
+      });
+
+      test("without a ticket IIS answers; where it lets everybody in, nobody is anybody", async () => {
+        const { stack } = bench;
+        const none = await stack.call("/v1/whoami");
+        assert.deepEqual(
+          [none.status, none.headers["www-authenticate"], none.headers["x-request-id"]],
+          [401, "Negotiate, NTLM", undefined],
+        );
+        assert.equal(
+          (await stack.call("/v1/whoami", { headers: { authorization: "Negotiate Zm9v" } })).status,
+          401,
+        );
+        for (const path of ANONYMOUS.slice(0, 2)) assert.equal((await stack.call(path)).status, 200, path);
+        const preflight = await stack.call("/v1/publish", {
+          method: "OPTIONS",
+          headers: { origin: new URL(stack.gatewayUrl).origin, "access-control-request-method": "POST" },
+        });
+        assert.equal(preflight.status, 204);
+      });
+    });
+  });
+}
+
+test("the process that IIS started ends when IIS asks: streams are told, and the next request starts another", async () => {
+  const { stack, site, stop } = await startBench("ancm");
+  try {
+    const token = stack.token("alice");
+    const stream = await stack.stream(["orders.eu.>"], { token });
+    const former = site.process()?.pid;
+    assert.equal(await site.recycle(), true, "it ended by itself");
+    const end = await endOf(stream);
+    assert.deepEqual([end?.event, end?.data], ["end", { code: "shutdown", reconnect: true }]);
+    assert.equal((await stack.call("/v1/whoami", { token })).status, 200);
+    assert.notEqual(site.process()?.pid, former);
+  } finally {
+    await stop();
+  }
+});
+
+test("handles of Windows tokens are refused loudly: nobody could close them", async () => {
+  const { stack, site, stop } = await startBench("ancm");
+  await site.stop();
+  const leaking = await startIisStandIn({
+    port: site.port,
+    logFolder: stack.stateDir,
+    backend: { kind: "ancm", configFile: stack.configFile, forwardWindowsAuthToken: true },
+    identityModule: { key: KEY },
+    windowsAuthentication: true,
+  });
+  try {
+    const answer = await stack.call("/v1/whoami", { headers: windows("alice") });
+    assert.deepEqual([answer.status, answer.json().code], [503, "unavailable"]);
+    assert.doesNotMatch(answer.text, /handle/);
+    const [record] = await stack.auditOf(answer.headers["x-request-id"], 1);
+    const { refusal } = record ?? {};
+    assert.match(String((refusal as JsonObject).why), /forwardWindowsAuthToken="false"/);
+    const logFile = join(stack.stateDir, "ancm-process.log");
+    await eventually("the line in the operator's log", () =>
+      readFileSync(logFile, "utf8").includes("requests are refused for how IIS is set up") ? true : undefined,
+    );
+  } finally {
+    await leaking.stop();
+    await stop();
+  }
+});

@@ -3,16 +3,17 @@ import { createNkey } from "../credentials/nkey.ts";
 import type { NativeParts } from "../native/context.ts";
 import { createNative, type Native } from "../native/native.ts";
 import type { Control } from "../nats/control.ts";
+import { createConsumerNames } from "../nats/native/consumer-names.ts";
 import { createNativeDial } from "../nats/native/dial.ts";
 import { createNativeIdentityDial } from "../nats/native/identity-dial.ts";
 import { parseInfo } from "../nats/native/info.ts";
-import { createNoJetStream } from "../nats/native/jetstream.ts";
+import { createJetStreamJudge } from "../nats/native/jetstream-judge.ts";
 import { allowed } from "../refusal.ts";
 import type { Base } from "./base.ts";
 import type { CredentialFor } from "./credentials.ts";
 import { natsServersOf } from "./from-config.ts";
 
-type OwnParts = "greeting" | "dialLinkOf" | "nextExpiry" | "tokenBytesMax" | "createJetStreamJudge";
+type OwnParts = "greeting" | "dialLinkOf" | "nextExpiry" | "tokenBytesMax" | "createJudge";
 
 /** The native protocol: connections of clients' own, beside those of the pool and under the same credentials. */
 export function openNative(
@@ -30,6 +31,7 @@ export function openNative(
 ): Native {
   // Expiry does not depend on the user key, so asking for it needs no new one.
   const anyUser = createNkey("user").publicKey;
+  const namesOf = createConsumerNames(parts.clock);
   const native = createNative({
     ...parts,
     greeting: () => parseInfo(JSON.stringify(control.connection.info ?? null)),
@@ -44,7 +46,13 @@ export function openNative(
       return credential.ok ? allowed(credential.value.expiresAt) : credential;
     },
     tokenBytesMax: config.limits.tokenBytesMax,
-    createJetStreamJudge: createNoJetStream,
+    createJudge: ({ grant, inbox, ...rest }) => {
+      const { user, limits } = grant;
+      // Of all the identity's connections under this grant: they have one inbox, and each a name below it.
+      const [root, own] = inbox.serverPrefix.split(".");
+      const names = namesOf(`${root}.${own}`, { user, count: limits.connections });
+      return createJetStreamJudge({ grant, inbox, names, ...rest });
+    },
   });
   metrics.gauge(
     { name: "countersign_native_connections", help: "Connections of native NATS clients open now." },

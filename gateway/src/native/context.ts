@@ -5,7 +5,7 @@ import type { Identity, Presented } from "../identity/identity.ts";
 import type { InboundMessage } from "../nats/connection.ts";
 import type { LinkOf } from "../nats/native/identity-dial.ts";
 import type { ServerInfo } from "../nats/native/info.ts";
-import type { CreateJetStreamJudge } from "../nats/native/jetstream.ts";
+import type { JetStreamJudge, JetStreamJudgeParts } from "../nats/native/jetstream.ts";
 import type { DialNativeLink } from "../nats/native/splice.ts";
 import type { Grant } from "../policy/grant.ts";
 import type { Outcome } from "../refusal.ts";
@@ -24,7 +24,7 @@ export interface NativeShared {
   readonly withinRate: (identity: Identity, grant: Grant, now: EpochSeconds) => Outcome<void>;
   /** Verifies the seal of a request, whose answer then says what it answers. */
   readonly senderOf: (message: InboundMessage) => Promise<Sender>;
-  readonly createJetStreamJudge: CreateJetStreamJudge;
+  readonly createJudge: (parts: Omit<JetStreamJudgeParts, "names">) => JetStreamJudge;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly instance: string;

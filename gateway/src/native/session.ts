@@ -5,6 +5,7 @@ import type { ClientOutput } from "../nats/native/client-output.ts";
 import type { ClientParser, ClientPublish } from "../nats/native/client-parser.ts";
 import type { ClientWire } from "../nats/native/client-wire.ts";
 import type { ConnectOptions } from "../nats/native/connect-options.ts";
+import type { InboxMap } from "../nats/native/inbox-map.ts";
 import { clientPayloadBytesMax, infoLine, type ServerInfo } from "../nats/native/info.ts";
 import type { JetStreamJudge } from "../nats/native/jetstream.ts";
 import type { NativeLink } from "../nats/native/link.ts";
@@ -20,8 +21,9 @@ import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import { type EpochSeconds, isoTimeOf } from "../time.ts";
 import type { Holder, NativeShared } from "./context.ts";
 import { Outbox } from "./outbox.ts";
-import { Publishing } from "./publishing.ts";
+import { Publishing, type Say } from "./publishing.ts";
 import { Replies } from "./replies.ts";
+import { Sending } from "./sending.ts";
 import { Tallies } from "./tallies.ts";
 
 export interface SessionParts {
@@ -81,15 +83,15 @@ export class Session {
       onLost: () => parts.onOver("unavailable"),
     });
     this.#judge = this.#createJudge();
+    const onFault = (): void => parts.onOver("unavailable");
     this.#publishing = new Publishing({
-      ...shared,
-      ...{ holder, outbox: this.#outbox, tallies: this.#tallies, replies: this.#replies },
+      ...{ ...shared, holder, replies: this.#replies },
+      sending: new Sending({ ...shared, holder, outbox: this.#outbox, tallies: this.#tallies, onFault }),
       inbox: () => this.#splice.live.inbox,
       judge: () => this.#judge,
-      refuse: (action, refusal, words) => this.#refuse(action, refusal, words),
-      onReply: (reply, rewrite) => this.#subscriptions.awaitRewrite(reply, rewrite),
-      answer: (reply, payload) => this.#subscriptions.answer(reply, payload),
-      onFault: () => parts.onOver("unavailable"),
+      refuse: (action, refusal, say) => this.#refuse(action, refusal, say),
+      answer: (action, say) => this.#say(say, this.#record(action, allowed(undefined))),
+      onReply: (reply, judge) => this.#subscriptions.awaitAnswer(reply, judge),
     });
     this.#takeInfo(first.info);
     if (parts.options.verbose) output.write(OK);
@@ -119,7 +121,7 @@ export class Session {
     if (!decision.ok) {
       const isFull = decision.refusal.reason === "capacity_exceeded";
       const words = isFull ? errLine("maximum subscriptions exceeded") : subscriptionViolation(asked);
-      this.#refuse(action, decision.refusal, words);
+      this.#refuse(action, decision.refusal, { words });
       this.#steer();
       return;
     }
@@ -127,8 +129,10 @@ export class Session {
     const step = this.#outbox.reserve();
     step.run = () => {
       this.#arriving -= 1;
-      if (!this.#subscriptions.isTaken(sid))
+      if (!this.#subscriptions.isTaken(sid)) {
         this.#subscriptions.add(asked, this.#replies.lineOf(asked) !== undefined);
+        if (subject.startsWith("_INBOX.")) this.#judge.listens(subject);
+      }
       if (this.#parts.options.verbose) this.#parts.output.write(OK);
     };
     this.#record(action, decision).then(
@@ -200,12 +204,19 @@ export class Session {
 
   #createJudge(): JetStreamJudge {
     const { shared, holder } = this.#parts;
-    const inbox = {
-      toServer: (subject: string) => this.#splice.live.inbox.toServer(subject),
-      toClient: (subject: string) => this.#splice.live.inbox.toClient(subject),
-      serverPrefix: this.#splice.live.inbox.serverPrefix,
-    };
-    return shared.createJetStreamJudge({ grant: holder.grant, user: holder.identity.user, inbox });
+    const live = (): InboxMap => this.#splice.live.inbox;
+    return shared.createJudge({
+      grant: holder.grant,
+      // Asked anew each time: under another grant the inbox has another name.
+      inbox: {
+        toServer: (subject) => live().toServer(subject),
+        toClient: (subject) => live().toClient(subject),
+        get serverPrefix() {
+          return live().serverPrefix;
+        },
+      },
+      subscribed: (subject) => !this.#over && this.#subscriptions.isListening(subject),
+    });
   }
 
   #judgeSubscription(asked: Asked): Outcome<GrantLine | undefined> {
@@ -225,17 +236,26 @@ export class Session {
     return decide(grant, { verb: "subscribe", subject, ...(queue !== undefined && { queue }) });
   }
 
-  #refuse(action: string, refusal: Refusal, words: string): void {
-    const step = this.#outbox.reserve();
-    step.run = () => this.#parts.output.write(words);
-    this.#record(action, refused(refusal)).then(
-      () => this.#outbox.ready(step),
-      () => this.#parts.onOver("unavailable"),
-    );
+  #refuse(action: string, refusal: Refusal, say: Say): void {
+    this.#say(say, this.#record(action, refused(refusal)));
     const second = Math.floor(this.#parts.shared.clock());
     if (second !== this.#refusals.second) this.#refusals = { second, count: 0 };
     this.#refusals.count += 1;
     if (this.#refusals.count > REFUSALS_PER_SECOND_MAX) this.#parts.onOver("closed");
+  }
+
+  /** In its turn, and not before it is recorded. */
+  #say(say: Say | undefined, recorded: Promise<void>): void {
+    const step = this.#outbox.reserve();
+    step.run = () => {
+      if (!say) return;
+      if ("words" in say) this.#parts.output.write(say.words);
+      else this.#subscriptions.answer(say);
+    };
+    recorded.then(
+      () => this.#outbox.ready(step),
+      () => this.#parts.onOver("unavailable"),
+    );
   }
 
   #record(action: string, outcome: Outcome<GrantLine | undefined>): Promise<void> {

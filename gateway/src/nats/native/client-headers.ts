@@ -38,51 +38,6 @@ export function parseClientHeaders(block: Buffer): Outcome<HeaderList> {
   return allowed(headers);
 }
 
-/** What a message's own headers ask of nats-server and of us, apart from what they carry. */
-export interface JudgedHeaders {
-  /** What travels as the client wrote it, under the seal. */
-  readonly carried: HeaderList;
-  /** Preconditions for nats-server, which no seal covers. */
-  readonly conditions: HeaderList;
-  /** The client's own name for the message, which makes a repetition one. */
-  readonly key: string | undefined;
-}
-
-/** `…-Subject-Sequence-Subject` and `-Last-Msg-Id` are not here: they ask about other subjects and others' messages. */
-const CONDITIONS: ReadonlySet<string> = new Set([
-  "nats-expected-stream",
-  "nats-expected-last-sequence",
-  "nats-expected-last-subject-sequence",
-]);
-
-/**
- * Judges a message's headers by one list of what may pass. `Nats-Rollup` empties a stream, `Nats-TTL` and
- * `Nats-Schedule` act beyond the message, `Nats-Trace-Dest` tells of servers and subscribers, `Seal-*` and `Txn-*` would
- * contradict the seal, `KV-Operation` deletes. A trace is restarted here: the client's own is left out.
- */
-export function judgeHeaders(headers: HeaderList): Outcome<JudgedHeaders> {
-  const carried: [string, string][] = [];
-  const conditions: [string, string][] = [];
-  let key: string | undefined;
-  for (const [name, value] of headers) {
-    const lower = name.toLowerCase();
-    if (lower === "traceparent" || lower === "tracestate") continue;
-    if (lower === "nats-msg-id") {
-      if (key !== undefined) return no(name, "more than one; send one");
-      key = value;
-    } else if (CONDITIONS.has(lower)) {
-      if (conditions.some(([other]) => other.toLowerCase() === lower))
-        return no(name, "more than one; send one");
-      conditions.push([name, value]);
-    } else if (/^(?:nats-|seal-|txn-|countersign-|kv-operation$)/.test(lower)) {
-      return no(name, "the gateway and nats-server set this one themselves");
-    } else {
-      carried.push([name, value]);
-    }
-  }
-  return allowed({ carried, conditions, key });
-}
-
 function no(header: string, why: string): ReturnType<typeof refused> {
   return refused({ reason: "header_refused", header, why });
 }

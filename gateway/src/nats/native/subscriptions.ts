@@ -1,6 +1,8 @@
+import { setBounded } from "../../bounded-map.ts";
 import { includes } from "../../policy/pattern.ts";
 import type { Asked } from "./asked.ts";
 import type { ClientOutput } from "./client-output.ts";
+import type { OnReply } from "./jetstream.ts";
 import type { NativeLink } from "./link.ts";
 import { Overlap } from "./overlap.ts";
 import type { MessageHead, Sid, Way } from "./server-parser.ts";
@@ -37,8 +39,8 @@ export class Subscriptions {
   readonly #subs = new Map<Sid, Sub>();
   #live: NativeLink;
   #overlap: Overlap | undefined;
-  /** Rewrites of answers that are awaited, by reply subject as the client knows it. */
-  readonly #rewrites = new Map<string, Rewrite>();
+  /** Judges of answers that are awaited, by reply subject as the client knows it. */
+  readonly #awaited = new Map<string, OnReply>();
   #delivered = 0;
   #left = 0;
 
@@ -94,23 +96,30 @@ export class Subscriptions {
     this.#live.write(`UNSUB ${sub.sid}\r\n`);
   }
 
-  /** Rewrites the first answer that comes on this reply subject of the client's. */
-  awaitRewrite(reply: string, rewrite: Rewrite): void {
-    this.#rewrites.set(reply, rewrite);
-    if (this.#rewrites.size <= REWRITES_MAX) return;
-    for (const oldest of this.#rewrites.keys()) {
-      this.#rewrites.delete(oldest);
-      return;
-    }
+  /** Has the first answer that comes on this reply subject of the client's judged before it passes. */
+  awaitAnswer(reply: string, judge: OnReply): void {
+    setBounded(this.#awaited, reply, judge, AWAITED_MAX);
+  }
+
+  /** Whether the client is subscribed to this subject of its inbox. */
+  isListening(subject: string): boolean {
+    for (const sub of this.#subs.values())
+      if (sub.inInbox && !sub.left && includes(sub.subject, subject)) return true;
+    return false;
   }
 
   /** Brings an answer of our own, on the first subscription that its reply subject belongs to. */
-  answer(reply: string, payload: Uint8Array): void {
+  answer({ reply, payload, status }: OwnAnswer): void {
     const sub = this.asked.find(({ subject }) => includes(subject, reply));
     if (!sub) return;
     this.#count(sub);
-    const line = Buffer.from(`MSG ${reply} ${sub.sid} ${payload.length}\r\n`, "latin1");
-    this.#parts.output.write(Buffer.concat([line, payload, CRLF]));
+    const block = status === undefined ? "" : `NATS/1.0 ${status}\r\n\r\n`;
+    const total = block.length + payload.length;
+    const line =
+      status === undefined
+        ? `MSG ${reply} ${sub.sid} ${total}\r\n`
+        : `HMSG ${reply} ${sub.sid} ${block.length} ${total}\r\n`;
+    this.#parts.output.write(Buffer.concat([Buffer.from(line + block, "latin1"), payload, CRLF]));
   }
 
   /** What has been left before the PING of this PONG is over. @returns to be called with the PONG */
@@ -130,7 +139,7 @@ export class Subscriptions {
     const sub = this.#subs.get(head.sid);
     if (!sub) return "drop";
     if (link !== this.#live || (this.#overlap && sub.queue === undefined)) return "whole";
-    if (sub.inInbox && this.#rewrites.size > 0) return "whole";
+    if (sub.inInbox && this.#awaited.size > 0) return "whole";
     if (sub.answers && head.replyEnd > head.replyStart) {
       if (head.headerBytes > 0) return "whole";
       this.#parts.onRequest(link, sub, head, undefined);
@@ -185,40 +194,50 @@ export class Subscriptions {
 
   #deliver(link: NativeLink, sub: Sub, head: MessageHead, bytes: Buffer): void {
     if (sub.answers && head.replyEnd > head.replyStart) this.#parts.onRequest(link, sub, head, bytes);
+    const line = sub.inInbox ? this.#lineForInbox(link, head) : undefined;
+    if (!line) {
+      this.#count(sub);
+      this.#parts.output.write(bytes);
+      return;
+    }
+    if (this.#awaited.size > 0 && this.#judgeAnswer(link, sub, head, bytes)) return;
     this.#count(sub);
-    this.#parts.output.write(this.#rewritten(link, sub, head, bytes));
+    this.#parts.output.write(Buffer.concat([line, bytes.subarray(head.end)]));
   }
 
-  #rewritten(link: NativeLink, sub: Sub, head: MessageHead, bytes: Buffer): Buffer {
-    if (!sub.inInbox) return bytes;
-    const line = this.#lineForInbox(link, head);
-    if (!line) return bytes;
-    const rewrite = this.#rewriteOf(link, head);
-    if (!rewrite) return Buffer.concat([line, bytes.subarray(head.end)]);
+  /** @returns whether the answer has been dealt with */
+  #judgeAnswer(link: NativeLink, sub: Sub, head: MessageHead, bytes: Buffer): boolean {
+    const onServer = head.bytes.toString("latin1", head.subjectStart, head.subjectEnd);
+    const reply = link.inbox.toClient(onServer) ?? "";
+    const judge = this.#awaited.get(reply);
+    if (!judge) return false;
+    this.#awaited.delete(reply);
     const payloadAt = head.end + head.headerBytes;
-    const payload = rewrite(bytes.subarray(payloadAt, head.end + head.totalBytes));
-    const total = head.headerBytes + payload.length;
-    const resized = this.#lineForInbox(link, head, total) ?? line;
-    return Buffer.concat([resized, bytes.subarray(head.end, payloadAt), payload, CRLF]);
-  }
-
-  #rewriteOf(link: NativeLink, { bytes, subjectStart, subjectEnd }: MessageHead): Rewrite | undefined {
-    if (this.#rewrites.size === 0) return undefined;
-    const subject = link.inbox.toClient(bytes.toString("latin1", subjectStart, subjectEnd)) ?? "";
-    const rewrite = this.#rewrites.get(subject);
-    this.#rewrites.delete(subject);
-    return rewrite;
+    const verdict = judge({
+      payload: bytes.subarray(payloadAt, head.end + head.totalBytes),
+      ...(head.headerBytes > 0 && { headerBlock: bytes.subarray(head.end, payloadAt) }),
+    });
+    if (verdict.do === "pass") return false;
+    if (verdict.do === "deliver") {
+      const line = Buffer.from(`MSG ${reply} ${sub.sid} ${verdict.payload.length}\r\n`, "latin1");
+      this.#count(sub);
+      this.#parts.output.write(Buffer.concat([line, verdict.payload, CRLF]));
+      return true;
+    }
+    const { subject, payload, onReply } = verdict;
+    this.awaitAnswer(reply, onReply);
+    const line = Buffer.from(`PUB ${subject} ${onServer} ${payload.length}\r\n`, "latin1");
+    link.write(Buffer.concat([line, payload, CRLF]));
+    return true;
   }
 
   /** The control line under the client's own name of its inbox; undefined for a message of another subject. */
-  #lineForInbox(link: NativeLink, head: MessageHead, totalBytes?: number): Buffer | undefined {
+  #lineForInbox(link: NativeLink, head: MessageHead): Buffer | undefined {
     const { bytes, start, end, subjectStart, subjectEnd } = head;
     const subject = link.inbox.toClient(bytes.toString("latin1", subjectStart, subjectEnd));
     if (subject === undefined) return undefined;
     const verb = bytes.toString("latin1", start, subjectStart);
-    const rest = bytes.toString("latin1", subjectEnd, end);
-    const resized = totalBytes === undefined ? rest : rest.replace(/\d+\r\n$/, `${totalBytes}\r\n`);
-    return Buffer.from(verb + subject + resized, "latin1");
+    return Buffer.from(verb + subject + bytes.toString("latin1", subjectEnd, end), "latin1");
   }
 
   #count(sub: Sub): void {
@@ -239,10 +258,15 @@ export class Subscriptions {
   }
 }
 
-type Rewrite = (payload: Uint8Array) => Uint8Array;
+/** What the gateway answers itself, on a reply subject of the client's. */
+interface OwnAnswer {
+  readonly reply: string;
+  readonly payload: Uint8Array;
+  readonly status?: number;
+}
 
 /** Answers of JetStream's interface that are awaited at once. */
-const REWRITES_MAX = 256;
+const AWAITED_MAX = 256;
 const CRLF = Buffer.from("\r\n");
 
 function keyOf(sid: string): Sid {

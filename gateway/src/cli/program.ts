@@ -5,6 +5,7 @@ import { initCommand } from "./init.ts";
 import type { CommandIo } from "./io.ts";
 import { kickCommand } from "./kick.ts";
 import { policyCommand } from "./policy.ts";
+import { revokeCommand } from "./revoke.ts";
 import { serveCommand } from "./serve.ts";
 import { verifyCommand } from "./verify.ts";
 import { whoamiCommand } from "./whoami.ts";
@@ -30,6 +31,7 @@ Example, from nothing to a gateway that runs:
     doctorCommand,
     policyCommand,
     kickCommand,
+    revokeCommand,
     whoamiCommand,
     verifyCommand,
   ]) {

@@ -104,9 +104,14 @@ export function encodeNatsJwt<Kind extends NatsClaims["type"]>(options: NatsJwtO
     name: options.name,
     nats: { version: 2, ...options.claims },
   };
+  return signNatsClaims(claims, options.signer);
+}
+
+/** @param claims  with `iss`, which is the signer's public key */
+export function signNatsClaims(claims: { readonly iss: string }, signer: Nkey): string {
   const jti = hash("sha256", JSON.stringify(claims), "base64url");
   const body = `${HEADER}.${Buffer.from(JSON.stringify({ jti, ...claims })).toString("base64url")}`;
-  return `${body}.${options.signer.sign(body).toString("base64url")}`;
+  return `${body}.${signer.sign(body).toString("base64url")}`;
 }
 
 /**

@@ -18,6 +18,8 @@ import type { PoolParts } from "../pool.ts";
 
 /** Real nats-servers with keys as `countersign init` makes them; stopped and removed by `close`. */
 export interface TestCluster {
+  /** The folder with all of it: `keys` and `offline` as `init` wrote them. */
+  readonly home: string;
   readonly keys: NatsKeys;
   /** Of the first server; most tests have no other. */
   readonly url: string;
@@ -56,6 +58,7 @@ export async function startCluster({
   const urls = ports.map((port) => `nats://127.0.0.1:${port}`);
   const opened = new Set<NatsConnection>();
   return {
+    home,
     keys,
     url: urls[0] ?? "",
     urls,

@@ -197,8 +197,10 @@ export class Session {
       resolve();
     };
     const timer = setTimeout(done, FINISH_WITHIN_MS).unref();
-    this.#tallies.close();
-    this.#whenReceived(done);
+    this.#inTurn(() => {
+      this.#tallies.close();
+      this.#whenReceived(done);
+    });
     return promise;
   }
 

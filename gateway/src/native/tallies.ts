@@ -70,19 +70,22 @@ export class Tallies {
 
   /** Completes the record of one message that has its own. */
   confirm(done: Omit<Done, "outcome">): void {
-    if (this.#confirming.push(done) > 1) return;
-    setTimeout(() => {
-      const confirming = this.#confirming;
-      this.#confirming = [];
-      this.#parts.whenReceived((received) => {
-        for (const one of confirming) this.#complete({ ...one, outcome: received ? "received" : "unknown" });
-      });
-    }, CONFIRM_AFTER_MS).unref();
+    if (this.#confirming.push(done) === 1) setTimeout(() => this.#confirmNow(), CONFIRM_AFTER_MS).unref();
   }
 
-  /** Ends the second before its time: the connection ends. */
+  #confirmNow(): void {
+    const confirming = this.#confirming;
+    this.#confirming = [];
+    if (confirming.length === 0) return;
+    this.#parts.whenReceived((received) => {
+      for (const one of confirming) this.#complete({ ...one, outcome: received ? "received" : "unknown" });
+    });
+  }
+
+  /** Completes what is open: the second is over, or the connection. */
   close(): void {
     clearTimeout(this.#timer);
+    this.#confirmNow();
     const tallies = [...this.#open.values()];
     this.#open = new Map();
     if (tallies.length === 0) return;

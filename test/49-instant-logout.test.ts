@@ -1,0 +1,268 @@
+/**
+ * Whoever is signed out is out: on every gateway and every nats-server, whatever was open, and none of it gets back in
+ * with what it holds. Here with three servers and two gateways, each of which ends what it carries itself.
+ */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { after, before, describe, type TestContext, test } from "node:test";
+import type { DemoUserId } from "@countersign/devstack/demo-users.ts";
+import { wsconnect } from "@nats-io/nats-core";
+import { WebSocket } from "ws";
+import { openStream, send } from "./support.ts";
+import { type ClusterGateway, startTestCluster, type TestCluster } from "./support-cluster.ts";
+import { eventually, runCommand, type SignedIn, signInAs } from "./support-operations.ts";
+
+const POLICY = (may: string): string => `version: 1
+roles:
+  clerk: { given-to: [ { issuer: demo, groups: Orders.Clerks } ], may: [ ${may} ] }
+  operator: { given-to: [ { issuer: demo, groups: Audit } ], may: [ push-policy, end-sessions ] }
+`;
+const ALL = POLICY("connect native, publish lab.>, subscribe lab.>");
+
+let cluster: TestCluster;
+before(async () => {
+  cluster = await startTestCluster({ policy: ALL });
+});
+after(() => cluster?.stop());
+
+/** What somebody presents, in the ways of each kind of client. */
+interface Proof {
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+function token(who: DemoUserId): Proof {
+  return { headers: { authorization: `Bearer ${cluster.provider.tokenFor(who)}` } };
+}
+
+async function session(who: DemoUserId, browser?: SignedIn["browser"]): Promise<Proof & SignedIn> {
+  return await signInAs(who, cluster.first.url, browser);
+}
+
+/** Something that is open. */
+interface Open {
+  readonly what: string;
+  /** Fulfils with the time at which it ended. */
+  readonly ended: Promise<number>;
+  readonly isOpen: () => boolean;
+  readonly close: () => unknown;
+  /** Rejects when it does not get in again with what it holds. */
+  readonly again: () => Promise<Open>;
+}
+
+type Opener = (proof: Proof) => Promise<Open>;
+
+function openOf(
+  what: string,
+  over: Promise<unknown>,
+  close: () => unknown,
+  again: () => Promise<Open>,
+): Open {
+  let open = true;
+  const ended = over.then(() => {
+    open = false;
+    return performance.now();
+  });
+  return { what, ended, isOpen: () => open, close, again };
+}
+
+function streamAt({ url }: ClusterGateway, name: string): Opener {
+  return async function opener(proof): Promise<Open> {
+    const reader = await openStream(`${url}/v1/subscribe?subject=lab.%3E`, { headers: proof.headers });
+    return openOf(`SSE at ${name}`, reader.ended, reader.leave, () => opener(proof));
+  };
+}
+
+function nativeAt({ url }: ClusterGateway, name: string): Opener {
+  return async function opener(proof): Promise<Open> {
+    const connection = await wsconnect({
+      servers: `${url.replace("http", "ws")}/v1/nats`,
+      reconnect: false,
+      wsFactory: async (at) => ({
+        socket: new WebSocket(at, { headers: { ...proof.headers } }) as unknown as globalThis.WebSocket,
+        encrypted: false,
+      }),
+    });
+    const close = (): Promise<void> => connection.close();
+    return openOf(`native at ${name}`, connection.closed(), close, () => opener(proof));
+  };
+}
+
+/** One of each kind, everywhere. */
+function openers(): readonly Opener[] {
+  const { first, second } = cluster;
+  return [
+    streamAt(first, "first"),
+    streamAt(second, "second"),
+    nativeAt(first, "first"),
+    nativeAt(second, "second"),
+  ];
+}
+
+async function openAll(proof: Proof): Promise<readonly Open[]> {
+  return await Promise.all(openers().map((open) => open(proof)));
+}
+
+/** All of it ends, and gets in nowhere; how long that took is told, not judged. */
+async function allEnd(t: TestContext, opened: readonly Open[], acknowledgedAt: number): Promise<void> {
+  const times = await Promise.all(opened.map(({ ended }) => ended));
+  const last = Math.max(...times) - acknowledgedAt;
+  t.diagnostic(`${opened.length} ended, the last one ${last.toFixed(1)} ms after the call was acknowledged`);
+  for (const { what, again } of opened) {
+    // The other gateway hears of it from NATS.
+    await eventually(`${what} to be refused`, async () => {
+      const back = await again().catch(() => undefined);
+      await back?.close();
+      return back === undefined ? true : undefined;
+    });
+  }
+}
+
+async function allStay(opened: readonly Open[]): Promise<void> {
+  for (const { what, isOpen, close } of opened) {
+    assert(isOpen(), `${what} is open still`);
+    await close();
+  }
+}
+
+function backChannel(claims: object): ReturnType<typeof send> {
+  const now = Math.floor(Date.now() / 1000);
+  const { issuer, gatewayClient, sign } = cluster.provider;
+  const usual = { iss: issuer, aud: gatewayClient.id, iat: now, exp: now + 120, jti: randomUUID() };
+  const events = { "http://schemas.openid.net/event/backchannel-logout": {} };
+  const logoutToken = sign({ ...usual, events, ...claims }, { typ: "logout+jwt" });
+  return send(`${cluster.second.url}/auth/backchannel-logout`, {
+    method: "POST",
+    headers: { "content-type": "application/x-www-form-urlencoded" },
+    body: new URLSearchParams({ logout_token: logoutToken }).toString(),
+  });
+}
+
+function kick(body: unknown, who: DemoUserId = "carol"): ReturnType<typeof send> {
+  return send(`${cluster.first.adminUrl}/v1/kick`, {
+    method: "POST",
+    token: cluster.provider.tokenFor(who),
+    body: JSON.stringify(body),
+  });
+}
+
+describe("signing out", () => {
+  test("ends what the session opened, everywhere, and nothing else of the user", async (t) => {
+    const [alice, elsewhere] = [await session("alice"), await session("alice")];
+    const [mine, others, tokens] = await Promise.all([alice, elsewhere, token("alice")].map(openAll));
+    assert(mine && others && tokens);
+    const answer = await send(`${cluster.first.url}/auth/logout`, { method: "POST", headers: alice.headers });
+    assert.equal(answer.status, 200);
+    await allEnd(t, mine, performance.now());
+    await allStay([...others, ...tokens]);
+  });
+
+  test("at the provider, by its session id, ends that session everywhere", async (t) => {
+    const former = await session("alice");
+    const out = await send(`${cluster.first.url}/auth/logout`, { method: "POST", headers: former.headers });
+    const sid = new URL(String(out.json().location)).searchParams.get("logout_hint");
+    const alice = await session("alice", former.browser);
+    const [mine, tokens] = await Promise.all([alice, token("alice")].map(openAll));
+    assert(mine && tokens);
+    assert.equal((await backChannel({ sid })).status, 200);
+    await allEnd(t, mine, performance.now());
+    await allStay(tokens);
+  });
+
+  test("at the provider, by the user, ends all of the user and nobody else", async (t) => {
+    const proofs = [await session("bob"), token("bob"), token("alice")];
+    const [sessions, tokens, others] = await Promise.all(proofs.map(openAll));
+    assert(sessions && tokens && others);
+    assert.equal((await backChannel({ sub: "bob" })).status, 200);
+    await allEnd(t, [...sessions, ...tokens], performance.now());
+    await allStay(others);
+  });
+});
+
+describe("countersign kick", () => {
+  test("ends all of a user, says what ended where, and lets a new sign-in in", async (t) => {
+    const proofs = [await session("bob"), await freshToken("bob"), token("alice")];
+    const [sessions, tokens, others] = await Promise.all(proofs.map(openAll));
+    assert(sessions && tokens && others);
+    const answer = await kick({ user: "demo-bob" });
+    const at = performance.now();
+    assert.equal(answer.status, 200, answer.text);
+    const { user, notBefore, ended, notReached } = answer.json();
+    assert.deepEqual([user, notReached], ["demo-bob", []]);
+    assert.match(String(notBefore), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    t.diagnostic(JSON.stringify(ended));
+    assert((ended as readonly { readonly way: string }[]).some(({ way }) => way === "gateway"));
+    await allEnd(t, [...sessions, ...tokens], at);
+    await allStay(others);
+    for (const { close } of await openAll(await session("bob"))) await close();
+    for (const { close } of await openAll(await freshToken("bob"))) await close();
+  });
+
+  test("as a command does so, and says so", async () => {
+    const opened = await openAll(await session("bob"));
+    const env = { COUNTERSIGN_TOKEN: cluster.provider.tokenFor("carol") };
+    const ran = await runCommand(["kick", "demo-bob", "--at", cluster.second.adminUrl], { env });
+    assert.deepEqual([ran.code, ran.err], [0, ""]);
+    assert.match(ran.out, /^demo-bob: refused if proved before \d{4}-.*\n(?:ended: \d+ .* on n\d\n)+$/);
+    await Promise.all(opened.map(({ ended }) => ended));
+    const nobody = await runCommand(["kick", "demo-nobody", "--json", "--at", cluster.second.adminUrl], {
+      env,
+    });
+    const { ended, notReached } = JSON.parse(nobody.out);
+    assert.deepEqual([nobody.code, ended, notReached], [0, [], []]);
+  });
+
+  test("is for who may end sessions, for one user, and stands in the record before it happens", async () => {
+    const refused = await kick({ user: "demo-bob" }, "alice");
+    assert.equal(refused.status, 403);
+    const bodies = [{}, { user: "bob" }, { user: 1 }, { user: "demo-bob", all: true }, "demo-bob", []];
+    for (const body of [...bodies, { user: `demo-${"b".repeat(300)}` }])
+      assert.equal((await kick(body)).status, 400, JSON.stringify(body));
+    const anonymous = await send(`${cluster.first.adminUrl}/v1/kick`, { method: "POST", body: "{}" });
+    assert.equal(anonymous.status, 401);
+    const ran = await runCommand(["kick", "demo-bob", "--at", cluster.first.adminUrl], {
+      env: { COUNTERSIGN_TOKEN: cluster.provider.tokenFor("alice") },
+    });
+    assert.equal(ran.code, 1);
+    const records = (await readFile(cluster.first.auditFile, "utf8")).split("\n").filter(Boolean);
+    const kicks = records
+      .map((line) => JSON.parse(line))
+      .filter(({ action }) => /^end-sessions/.test(action));
+    assert(
+      kicks.some(
+        ({ action, outcome, user }) =>
+          action === "end-sessions demo-bob" && outcome === "allowed" && user === "demo-carol",
+      ),
+    );
+    assert(kicks.some(({ outcome, user }) => outcome === "refused" && user === "demo-alice"));
+  });
+});
+
+describe("another policy", () => {
+  test("ends what is no longer granted, everywhere, and it gets in nowhere", async (t) => {
+    const [alices, bobs] = await Promise.all([token("alice"), await freshToken("bob")].map(openAll));
+    assert(alices && bobs);
+    const pushed = await push(POLICY("publish lab.>"));
+    assert.equal(pushed.status, 200, pushed.text);
+    await allEnd(t, [...alices, ...bobs], performance.now());
+    assert.equal((await push(ALL)).status, 200);
+  });
+});
+
+function push(text: string): ReturnType<typeof send> {
+  return send(`${cluster.first.adminUrl}/v1/policy`, {
+    method: "POST",
+    token: cluster.provider.tokenFor("carol"),
+    body: JSON.stringify({ files: [{ path: "policy.yaml", text }] }),
+  });
+}
+
+/** Tokens have whole seconds: one of the second in which its user was signed out is refused too. */
+async function freshToken(who: DemoUserId): Promise<Proof> {
+  return await eventually(`a token of ${who} that counts`, async () => {
+    const proof = token(who);
+    const answer = await send(`${cluster.first.url}/v1/whoami`, { headers: { ...proof.headers } });
+    const other = await send(`${cluster.second.url}/v1/whoami`, { headers: { ...proof.headers } });
+    return answer.status === 200 && other.status === 200 ? proof : undefined;
+  });
+}

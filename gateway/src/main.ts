@@ -22,6 +22,7 @@ const io: CommandIo = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   stdin: readStdin,
+  terminal: process.stderr.isTTY === true,
   colours: process.stdout.isTTY === true && styleText("red", "x", { stream: process.stdout }) !== "x",
   env: process.env,
   cwd: process.cwd(),

@@ -38,6 +38,7 @@ async function run(...args: readonly string[]): Promise<string> {
     out: print,
     err: print,
     stdin: () => assert.fail("nothing is read"),
+    terminal: false,
     colours: false,
     env: {},
     cwd: folder,

@@ -10,6 +10,8 @@ export interface CommandIo {
   readonly stdin: (bytesMax: number) => Promise<Buffer>;
   /** Whether `out` is a terminal that shows colours (honours NO_COLOR). */
   readonly colours: boolean;
+  /** Whether `err` is a terminal, which shows progress. */
+  readonly terminal: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   readonly clock: Clock;

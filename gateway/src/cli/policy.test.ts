@@ -59,6 +59,7 @@ async function run(
     out,
     err,
     stdin: () => assert.fail("nothing is read from standard input"),
+    terminal: false,
     colours,
     env,
     cwd,

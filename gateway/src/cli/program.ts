@@ -7,6 +7,7 @@ import { kickCommand } from "./kick.ts";
 import { policyCommand } from "./policy.ts";
 import { revokeCommand } from "./revoke.ts";
 import { serveCommand } from "./serve.ts";
+import { traceCommand } from "./trace.ts";
 import { verifyCommand } from "./verify.ts";
 import { whoamiCommand } from "./whoami.ts";
 
@@ -34,6 +35,7 @@ Example, from nothing to a gateway that runs:
     revokeCommand,
     whoamiCommand,
     verifyCommand,
+    traceCommand,
   ]) {
     program.addCommand(command(io));
   }

@@ -47,6 +47,7 @@ async function revoke(args: readonly string[], offline = "offline") {
       ran.err += text;
     },
     stdin: () => Promise.resolve(Buffer.alloc(0)),
+    terminal: false,
     colours: false,
     env: {},
     cwd: cluster.home,

@@ -328,7 +328,8 @@ function asHeaders(block: Uint8Array): MsgHdrs {
   return { encode: () => block } as unknown as MsgHdrs;
 }
 
-function receivedOf(raw: Msg): { readonly status?: number; readonly message: InboundMessage } {
+/** What came, with headers that anybody may have written. */
+export function receivedOf(raw: Msg): { readonly status?: number; readonly message: InboundMessage } {
   const { status, headers } = raw instanceof MsgImpl ? rawHeadersOf(raw) : { status: undefined, headers: [] };
   const reply = raw.reply;
   const message = { subject: raw.subject, payload: raw.data, headers, ...(reply && { reply }) };

@@ -56,7 +56,7 @@ async function file(name: string, text: string): Promise<string> {
 describe("help", () => {
   const commands = [
     ...["serve", "init", "doctor", "whoami", "verify", "policy", "policy check", "policy test"],
-    ...["policy explain", "policy grants", "policy diff", "policy who-can", "policy push"],
+    ...["policy explain", "policy grants", "policy diff", "policy who-can", "policy push", "kick", "revoke"],
   ];
   test("every command shows an example", async () => {
     const all = await runAll(commands.map((command) => `${command} --help`));
@@ -214,6 +214,7 @@ describe("doctor", () => {
       "jetstream",
       "clock",
       "audit stream",
+      "system account",
     ];
     for (const check of wanted) assert(checks.includes(check), check);
     assert.equal(words.out.match(/^ok /gm)?.length, checks.length);

@@ -8,6 +8,7 @@ import { createDial } from "../nats/dial.ts";
 import { checkFitness } from "../nats/fitness.ts";
 import type { Clock } from "../time.ts";
 import { attempt, examineLocal, type OnExamined } from "./examine-local.ts";
+import { examineSystem } from "./examine-system.ts";
 import { controlStreamsOf, fitnessPartsOf, instanceNameOf, natsServersOf } from "./from-config.ts";
 
 /** `doctor` waits no longer for a server: somebody sits in front of it. */
@@ -73,6 +74,7 @@ async function examineNats(
     for (const finding of await checkFitness(fitnessPartsOf(config, { dial, control, keys, clock })))
       onExamined(finding);
     if (config.audit.some(({ to }) => to === "stream")) await examineAuditStream(control, onExamined);
+    await examineSystem({ dial, keys, instance: instanceNameOf(config) }, onExamined);
   } finally {
     await control.close();
   }

@@ -29,6 +29,8 @@ export interface System {
 
 export interface Listing {
   readonly connections: readonly ListedConnection[];
+  /** Servers of the cluster that are there. */
+  readonly servers: readonly { readonly id: string; readonly name: string }[];
   /** Servers of the cluster, by name, that did not answer in time: what is connected there is not known. */
   readonly silent: readonly string[];
 }
@@ -96,10 +98,11 @@ class SystemConnection implements System {
         const { answers, left } = await this.#ask(connection, account, offset, ids);
         for (const each of answers.flatMap(({ connections }) => connections))
           found.set(`${each.serverId} ${each.cid}`, each);
-        for (const id of left) mute.add(this.#names.get(id) ?? id);
+        for (const id of left) mute.add(this.#nameOf(id));
         more = answers.some(({ total }) => total > offset + PAGE);
       }
-    return { connections: [...found.values()], silent: [...silent, ...mute] };
+    const servers = [...ids].map((id) => ({ id, name: this.#nameOf(id) }));
+    return { connections: [...found.values()], servers, silent: [...silent, ...mute] };
   }
 
   async kick({ serverId, cid }: { readonly serverId: string; readonly cid: number }) {
@@ -129,6 +132,10 @@ class SystemConnection implements System {
   #connected(): NatsConnection {
     if (this.#connection && this.#unready === undefined) return this.#connection;
     throw new Error(`the system account cannot be asked: ${this.#unready ?? "not connected"}`);
+  }
+
+  #nameOf(id: string): string {
+    return this.#names.get(id) ?? id;
   }
 
   /** Each server says how many there are, so that the last answer is known to be the last. */

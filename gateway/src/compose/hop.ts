@@ -1,5 +1,6 @@
 import type { Config } from "../config/config.ts";
 import type { ListenConfig } from "../config/listen.ts";
+import { isLoopback } from "../config/values.ts";
 import { clientRequestIdOf } from "../endpoints/request-id.ts";
 import { GatewayError } from "../errors.ts";
 import { ANCM_SHUTDOWN_PATH } from "../hop/headers.ts";
@@ -41,7 +42,9 @@ export function judgeHopOf(base: Base): JudgeHop {
       const secrets =
         behind.proof &&
         followed(behind.proof, clock, (why) => log.error({ why }, "listen: proof: the old one stays"));
-      const signatureNeeded = !secrets && !mutualTls;
+      // On the way from another machine a secret that is the same in every request proves too little.
+      const isBeyond = config.listen.host !== undefined && !isLoopback(config.listen.host);
+      const signatureNeeded = !mutualTls && (!secrets || isBeyond);
       return judgeArr({ secrets, mutualTls, openSigned, takesCertificates, signatureNeeded });
     }
     case "proxy":

@@ -4,6 +4,8 @@ import { connect } from "node:net";
 import { type TestContext, test } from "node:test";
 import type { FastifyInstance } from "fastify";
 import { listen } from "../compose/listen.ts";
+import type { Hop } from "../hop/hop.ts";
+import { allowed, type Refusal, refused } from "../refusal.ts";
 import { orRefuse, RefusalError } from "./server.ts";
 import { testServer } from "./testing/server.ts";
 
@@ -23,6 +25,50 @@ test("createEndpointServer() gives every answer an id of its own, whatever the c
     clientTraceparent: headers.traceparent,
     remote: "127.0.0.1",
   });
+});
+
+test("createEndpointServer() records what is refused for what it came through, before any endpoint sees it", async () => {
+  const refusal: Refusal = { reason: "hop_unproven", proof: "a token" };
+  const recorded: unknown[] = [];
+  const app = testServer({
+    judgeHop: () => refused(refusal),
+    recordRefused: async ({ txn, requestId, ...facts }, what, why) => {
+      recorded.push([facts, what, why, txn === requestId]);
+      return recorded.length === 1
+        ? allowed(undefined)
+        : refused({ reason: "record_unwritable", why: "full" });
+    },
+  });
+  app.get("/v1/whoami", () => assert.fail("the endpoint was asked"));
+  const first = await app.inject({ path: "/v1/whoami?secret=1", headers: { "x-request-id": "mine" } });
+  assert.deepEqual([first.statusCode, first.json().code], [400, "invalid_request"]);
+  assert.deepEqual(recorded, [
+    [
+      { lane: "http", clientRequestId: "mine", remote: "127.0.0.1" },
+      "(unread) GET /v1/whoami",
+      refusal,
+      true,
+    ],
+  ]);
+  assert.equal((await app.inject("/v1/whoami")).statusCode, 503, "no record, no answer but that");
+  await app.close();
+});
+
+test("createEndpointServer() takes address and id of a hop that may give them, and its own address as the hop's", async () => {
+  const hop: Hop = { forwards: true, caller: "192.0.2.7", requestId: "from-the-proxy", vouched: {} };
+  const app = testServer({ judgeHop: () => allowed(hop) });
+  app.get("/facts", (request) => request.facts);
+  const answer = await app.inject({ path: "/facts", headers: { "x-request-id": "from-the-proxy" } });
+  const { txn, ...facts } = answer.json();
+  assert.deepEqual(facts, {
+    requestId: "from-the-proxy",
+    lane: "http",
+    remote: "192.0.2.7",
+    hop: "127.0.0.1",
+  });
+  assert.equal(answer.headers["x-request-id"], "from-the-proxy");
+  assert.match(txn, /^[0-9a-f-]{36}$/);
+  await app.close();
 });
 
 test("createEndpointServer() answers a fault of ours with 500 and nothing of it, and logs it with the request id", async () => {

@@ -86,15 +86,14 @@ function parse(der: Uint8Array): X509Certificate | undefined {
 
 function readAuthorities(pem: string): readonly X509Certificate[] {
   const found = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  const authorities = found.map((each) => parse(Buffer.from(each)));
-  const usable = authorities.filter((each) => each?.ca === true);
-  if (usable.length === 0 || usable.length < authorities.length) {
+  const authorities = found.map((each) => parse(Buffer.from(each))).filter((each) => each?.ca === true);
+  if (authorities.length === 0 || authorities.length < found.length) {
     throw new GatewayError(
       "CONFIG_INVALID",
       "Cannot use `ca` of client-certificates: expected certificates of authorities in PEM",
     );
   }
-  return usable.filter((each) => each !== undefined);
+  return authorities.filter((each) => each !== undefined);
 }
 
 function hasIssued(authority: X509Certificate, certificate: X509Certificate, now: EpochSeconds): boolean {

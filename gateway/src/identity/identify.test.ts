@@ -87,6 +87,43 @@ test("identify() reads an Identity from a session", async () => {
   });
 });
 
+test("identify() asks the ambient rule of everything that a hop vouches for, and whether its user signed out", async () => {
+  const { sessions } = benchOf();
+  const proofs: readonly Proof[] = [
+    { kind: "windows", signed: { signedAt: now, nonce: "0", method: "GET" } },
+    { kind: "certificate", der: Buffer.from("der") },
+    { kind: "easy-auth", principal: "abc" },
+  ];
+  const identity: Identity = {
+    user: "iis-S-1",
+    issuer: "iis",
+    id: "S-1",
+    kind: "user",
+    attributes: {},
+    proof: { kind: "windows", hash: "h" },
+    provedAt: now,
+    expiresAt: now + 60,
+  };
+  const parts = {
+    verifyBearer: () => assert.fail("no bearer"),
+    notBefore: sessions.notBefore,
+    origins: ["https://apps.example.com"],
+  };
+  const identify = createIdentify({ ...parts, verifyVouched: () => ({ ok: true, value: identity }) });
+  for (const proof of proofs) {
+    const crossSite = await identify(present([proof], { fetchSite: "cross-site" }), now);
+    assert.equal(refusalOf(crossSite)?.reason, "cross_site", proof.kind);
+    assert.equal(refusalOf(await identify(present([proof], { fetchSite: null }), now))?.reason, "cross_site");
+    assert.deepEqual(await identify(present([proof]), now), { ok: true, value: identity });
+    const unknown = await createIdentify(parts)(present([proof]), now);
+    assert.deepEqual(refusalOf(unknown), { reason: "issuer_unknown", issuer: proof.kind });
+  }
+  await sessions.raiseNotBefore({ user: identity.user }, now);
+  const [windows] = proofs;
+  assert(windows);
+  assert.equal(refusalOf(await identify(present([windows]), now))?.reason, "proof_revoked");
+});
+
 test("identify() gives the same Identity object while a session does not change", async () => {
   const { identify, signIn } = benchOf();
   const asked = present([{ kind: "session", id: await signIn() }]);

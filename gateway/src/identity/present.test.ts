@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Vouched } from "../hop/hop.ts";
 import type { Outcome } from "../refusal.ts";
 import { clearCookie, cookieNameOf, loginCookieNameOf, readCookie, setCookie } from "./cookie.ts";
 import type { Presented } from "./identity.ts";
@@ -29,6 +30,23 @@ const nothing: Presented = {
   navigation: false,
   deliberate: false,
 };
+
+test("parsePresented() takes what a proven hop says for proofs, and who is signed in as nobody for none", () => {
+  const account = { authenticationType: "NTLM", sid: "S-1-5-21-1", name: "CORP\\a", groups: [] };
+  const signed = { signedAt: 1, nonce: "0", method: "POST", account };
+  const { account: _, ...anonymous } = signed;
+  const der = Buffer.from("der");
+  const proofsOf = (vouched: Vouched) => {
+    const outcome = parsePresented({ method: "POST", rawHeaders: [], cookieName, vouched });
+    return outcome.ok && outcome.value.proofs;
+  };
+  assert.deepEqual(proofsOf({ signed }), [{ kind: "windows", signed }]);
+  assert.deepEqual(proofsOf({ signed: anonymous }), []);
+  assert.deepEqual(proofsOf({ signed: anonymous, certificate: der }), [
+    { kind: "certificate", der, signed: anonymous },
+  ]);
+  assert.deepEqual(proofsOf({ easyAuth: "abc" }), [{ kind: "easy-auth", principal: "abc" }]);
+});
 
 test("parsePresented() finds nothing where nothing is presented", () => {
   assert.deepEqual(parse("Host", "x", "Accept", "*/*"), { ok: true, value: nothing });

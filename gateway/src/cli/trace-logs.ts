@@ -7,14 +7,14 @@ import { findLogs, isHttpErr, type LogFile, readLog } from "../iis/log-files.ts"
 import { type DecisionEvent, type IisEvent, iisEventOf } from "../iis/trace-events.ts";
 import type { Looked } from "../iis/trace-parts.ts";
 import type { TraceSelector } from "../iis/trace-selector.ts";
-import type { LogReport } from "../iis/w3c-log.ts";
+import type { LogLine, LogReport } from "../iis/w3c-log.ts";
 import type { Progress } from "./progress.ts";
 
 /** Lines that one trace keeps. */
 const LINES_MAX = 10_000;
 /** More ids than this are looked up by column: looking for each in the bytes would cost more. */
 const NEEDLES_MAX = 64;
-/** How far from a trace's own requests HTTP.sys's refusals of the same client are shown. */
+/** How far from a trace's own requests others of the same address are shown. */
 const NEAR_MS = 60_000;
 
 export interface FoundLines {
@@ -48,36 +48,52 @@ export function wantedLines(
   };
 }
 
-/** Reads the logs of IIS for the lines of a trace, then HTTP.sys's for what its clients met before. */
+/**
+ * Reads the logs of IIS for the lines of a trace, then HTTP.sys's. What was ended before anybody knew whose request it
+ * was (by HTTP.sys, by request filtering) is shown where it came from an address of the trace, around its time.
+ */
 export async function readLines(
   files: readonly LogFile[],
   wanted: WantedLines,
   progress: Progress,
 ): Promise<FoundLines> {
-  const lines: IisEvent[] = [];
+  const lines = new BoundedList();
+  const nobodys = new BoundedList();
   const reports: LogReport[] = [];
-  let truncated = false;
-  const keep = (event: IisEvent): void => {
-    if (lines.length < LINES_MAX) lines.push(event);
-    else truncated = true;
-  };
-  const needles = needlesOf(wanted);
-  for (const file of files.filter(({ path }) => !isHttpErr(path))) {
-    const onLine = (line: Parameters<typeof iisEventOf>[0]): void => {
-      const event = iisEventOf(line);
-      if (isWanted(event, wanted)) keep(event);
-    };
+  async function read(
+    file: LogFile,
+    needles: readonly Buffer[],
+    take: (event: IisEvent) => void,
+  ): Promise<void> {
+    const onLine = (line: LogLine): void => take(iisEventOf(line));
     reports.push(await readLog(file, { needles, onLine, ...progress.of(file.path) }));
   }
-  const isNear = nearOf(lines, wanted);
-  for (const file of files.filter(({ path }) => isHttpErr(path))) {
-    const onLine = (line: Parameters<typeof iisEventOf>[0]): void => {
-      const event = iisEventOf(line);
-      if (isNear(event)) keep(event);
-    };
-    reports.push(await readLog(file, { needles: [], onLine, ...progress.of(file.path) }));
+  const needles = needlesOf(wanted);
+  for (const file of files.filter(({ path }) => !isHttpErr(path))) {
+    await read(file, needles, (event) => {
+      if (isWanted(event, wanted)) lines.add(event);
+      else if (event.requestId === undefined && event.username === undefined) nobodys.add(event);
+    });
   }
-  return { lines, reports, looked: lookedAt(reports), truncated };
+  const isNear = nearOf(lines.events, wanted);
+  for (const event of nobodys.events) if (isNear(event)) lines.add(event);
+  for (const file of files.filter(({ path }) => isHttpErr(path))) {
+    await read(file, [], (event) => {
+      if (isNear(event)) lines.add(event);
+    });
+  }
+  return { lines: lines.events, reports, looked: lookedAt(reports), truncated: lines.full || nobodys.full };
+}
+
+class BoundedList {
+  readonly events: IisEvent[] = [];
+  /** There were more. */
+  full: boolean = false;
+
+  add(event: IisEvent): void {
+    if (this.events.length < LINES_MAX) this.events.push(event);
+    else this.full = true;
+  }
 }
 
 function needlesOf({ ids, names }: WantedLines): readonly Buffer[] {

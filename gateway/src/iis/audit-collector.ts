@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import type { AuditCompletion, AuditRecord } from "../audit/record.ts";
 import { type LineBytes, LineSplitter } from "./log-lines.ts";
 import type { CompletionEvent, DecisionEvent } from "./trace-events.ts";
@@ -33,6 +34,8 @@ export class AuditCollector {
   readonly #window: TraceWindow;
   readonly #needle: string;
   readonly #txns = new Set<string>();
+  /** What is kept already: a gateway writes each record to several logs alike. */
+  readonly #kept = new Set<string>();
   #splitter = new LineSplitter();
 
   constructor(selector: TraceSelector, window: TraceWindow) {
@@ -78,6 +81,7 @@ export class AuditCollector {
       this.truncated = true;
       return;
     }
+    if (this.#isKept(line)) return;
     this.#txns.add(record.txn);
     this.decisions.push({ source: "decision", atMs, record });
   }
@@ -86,10 +90,18 @@ export class AuditCollector {
     const entry = this.#parse<AuditCompletion>(line);
     if (entry === undefined) return;
     const { txns, ...completion } = entry;
+    const ours = txns.filter((txn) => this.#txns.has(txn));
+    if (ours.length === 0 || this.#isKept(line)) return;
     const atMs = Date.parse(completion.at);
-    for (const txn of txns) {
-      if (this.#txns.has(txn)) this.completions.push({ source: "completion", atMs, txn, completion });
+    for (const txn of ours) {
+      this.completions.push({ source: "completion", atMs, txn, completion });
     }
+  }
+
+  #isKept(line: Buffer): boolean {
+    const before = this.#kept.size;
+    this.#kept.add(hash("sha256", line, "base64"));
+    return this.#kept.size === before;
   }
 
   /** A line begins as one of ours does; a crash may have torn its end off. */

@@ -14,6 +14,8 @@ export interface IisEvent {
   readonly method: string | undefined;
   readonly path: string | undefined;
   readonly query: string | undefined;
+  /** ARR's own id of the request, which IIS shows as a part of the query that the caller never sent. */
+  readonly arrLogId: string | undefined;
   readonly status: number | undefined;
   readonly substatus: number | undefined;
   /** `sc-win32-status`, as written: it may exceed 32 bits. */
@@ -95,7 +97,7 @@ export function iisEventOf({ kind, atMs, file, number, field }: LogLine): IisEve
     ...{ source: kind, atMs, file, line: number },
     method: field("cs-method"),
     path: field("cs-uri-stem") ?? field("cs-uri"),
-    query: field("cs-uri-query"),
+    ...queryOf(field("cs-uri-query")),
     status: numberOf(field("sc-status")),
     substatus: numberOf(field("sc-substatus")),
     win32: field("sc-win32-status"),
@@ -105,6 +107,12 @@ export function iisEventOf({ kind, atMs, file, number, field }: LogLine): IisEve
     requestId: requestId !== undefined && REQUEST_ID.test(requestId) ? requestId : undefined,
     reason: field("s-reason"),
   };
+}
+
+function queryOf(text: string | undefined): Pick<IisEvent, "query" | "arrLogId"> {
+  const [whole = "", arrLogId] = /(?:^|&)X-ARR-LOG-ID=([0-9a-f-]{36})(?=&|$)/i.exec(text ?? "") ?? [];
+  const query = text?.replace(whole, "");
+  return { query: query === "" ? undefined : query, arrLogId };
 }
 
 /** Ours are UUIDs; anything else in that column is somebody else's. */

@@ -1,3 +1,4 @@
+import { messageOf } from "../errors.ts";
 import type { Clock } from "../time.ts";
 import { type DirectName, parseDirectName } from "./direct-name.ts";
 import type { System } from "./system.ts";
@@ -74,13 +75,17 @@ async function sweep({ system, accounts, isOver, onTrouble }: SweepParts): Promi
   try {
     const { connections, silent } = await system.connections(accounts);
     if (silent.length > 0) onTrouble(`no answer from ${silent.join(", ")}`);
-    await Promise.all(
+    const judged = await Promise.allSettled(
       directOf(connections).map(async (connection) => {
         if (await isOver(connection)) await system.kick(connection);
       }),
     );
+    const why = new Set(
+      judged.flatMap((each) => (each.status === "rejected" ? [messageOf(each.reason)] : [])),
+    );
+    for (const one of why) onTrouble(one);
   } catch (error) {
-    onTrouble(String(error));
+    onTrouble(messageOf(error));
   }
 }
 

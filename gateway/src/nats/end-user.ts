@@ -47,7 +47,9 @@ export function createEndUser({ raiseNotBefore, system, accounts, clock }: EndUs
     if (!system) return { ended: [], notReached: [NO_SYSTEM] };
     const seen = new Map(before.found);
     const began = clock();
-    for (;;) {
+    for (let round = 0; ; round += 1) {
+      // The second look is at what the first one cut; from then on it is waited for.
+      if (round > 1) await delay(LOOK_MS);
       const all = await look(system, accounts, user, at);
       // One that is carried and was not there before is of a sign-in that came after.
       const left = [...all.found].filter(([key, { way }]) => way !== CARRIED || before.found.has(key));
@@ -59,7 +61,6 @@ export function createEndUser({ raiseNotBefore, system, accounts, clock }: EndUs
       const instancesHadTime = waited > INSTANCES_END_WITHIN_SECONDS;
       const cut = [...after.found.values()].filter(({ way }) => way !== CARRIED || instancesHadTime);
       await Promise.all(cut.map((connection) => system.kick(connection)));
-      if (cut.length < after.found.size) await delay(LOOK_MS);
     }
   };
 }

@@ -13,6 +13,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> 
   policy: () => import("./policy.ts"),
   connections: () => import("./connections.ts"),
   streams: () => import("./streams.ts"),
+  trace: () => import("./trace.ts"),
 };
 
 const { values, positionals } = parseArgs({

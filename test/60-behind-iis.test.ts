@@ -1,7 +1,9 @@
 /** Behind IIS, by a stand-in: ASP.NET Core Module V2, and ARR with URL Rewrite. devstack/src/iis-stand-in.ts says what it is worth. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type GatewayProcess, startGateway } from "@countersign/devstack/gateway-process.ts";
@@ -13,6 +15,9 @@ import {
   startIisStandIn,
 } from "@countersign/devstack/iis-stand-in.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
+import { type Msg, type Subscription, type WsConnectionOptions, wsconnect } from "@nats-io/nats-core";
+import { WebSocket } from "ws";
+import { nativeUrl } from "./native-client.ts";
 import {
   type Answer,
   type JsonObject,
@@ -32,6 +37,7 @@ roles:
       - { issuer: demo, groups: Orders.Clerks }
       - { issuer: iis, groups: 'CORP\\OrderClerks' }
     may:
+      - connect native
       - publish orders.eu.*.create
       - subscribe orders.eu.>
 `;
@@ -48,6 +54,8 @@ interface Bench {
   readonly site: IisStandIn;
   /** Where the gateway itself listens. */
   readonly gatewayPort: () => number;
+  /** Ends the gateway behind ARR, a service of its own, and nothing else. */
+  readonly stopGateway: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -84,6 +92,7 @@ async function startBench(kind: "ancm" | "arr"): Promise<Bench> {
     stack,
     site,
     gatewayPort: () => site.process()?.port ?? port,
+    stopGateway: async () => await gateway?.stop(),
     async stop() {
       await gateway?.stop();
       await site.stop();
@@ -115,6 +124,19 @@ function iisLineOf(site: IisStandIn, answer: Answer): Promise<Readonly<Record<st
   return eventually("the line in the log of IIS", () =>
     iisLog(site).find((line) => line["x-request-id"] === requestId),
   );
+}
+
+/** A stock client's WebSocket with headers of the visitor's, which offers compression as browsers do. */
+function factoryOf(headers: Readonly<Record<string, string>>): NonNullable<WsConnectionOptions["wsFactory"]> {
+  return async (url) => {
+    const socket = new WebSocket(url, "nats", { headers, perMessageDeflate: true });
+    return { socket: socket as unknown as globalThis.WebSocket, encrypted: false };
+  };
+}
+
+async function take(sub: Subscription): Promise<Msg | undefined> {
+  for await (const msg of sub) return msg;
+  return undefined;
 }
 
 for (const kind of ["ancm", "arr"] as const) {
@@ -247,6 +269,36 @@ for (const kind of ["ancm", "arr"] as const) {
       assert.deepEqual([line["sc-status"], line["sc-substatus"], line["x-request-id"]], ["404", "7", "-"]);
     });
 
+    test("a NATS client that offers compression comes through, since IIS knows no extension of WebSocket", async () => {
+      const { stack, site } = bench;
+      const options = { servers: nativeUrl(stack), reconnect: false, token: stack.token("alice") };
+      const client = await wsconnect({ ...options, wsFactory: factoryOf({}) });
+      const received = take(client.subscribe("orders.eu.>"));
+      await client.flush();
+      await stack.call(PUBLISH, { method: "POST", token: stack.token("alice"), body: "natively" });
+      assert.equal((await received)?.string(), "natively");
+      await client.close();
+      const line = await eventually("the upgrade in the log of IIS", () =>
+        iisLog(site).find((one) => one["sc-status"] === "101"),
+      );
+      const [record] = await stack.auditOf(line["x-request-id"], 1);
+      assert.deepEqual([record?.lane, record?.remote, record?.hop], ["nats", "127.0.0.1", "127.0.0.1"]);
+    });
+
+    test("an upgrade past IIS is refused as any other request", async () => {
+      const { stack, gatewayPort } = bench;
+      const socket = new WebSocket(`ws://127.0.0.1:${gatewayPort()}/v1/nats`, {
+        headers: { "x-forwarded-for": "203.0.113.9" },
+      });
+      const [, answer] = (await once(socket, "unexpected-response")) as [unknown, IncomingMessage];
+      answer.resume();
+      assert.equal(answer.statusCode, 400);
+      const [record] = await stack.auditOf(answer.headers["x-request-id"], 1);
+      const proof = kind === "ancm" ? "the pairing token of IIS" : "the secret of its rewrite rule";
+      assert.deepEqual(record?.refusal, { reason: "hop_unproven", proof });
+      assert.deepEqual([record?.remote, record?.hop], ["127.0.0.1", undefined]);
+    });
+
     describe("with Windows authentication", () => {
       before(() => bench.site.setWindowsAuthentication(true));
       after(() => bench.site.setWindowsAuthentication(false));
@@ -281,6 +333,21 @@ for (const kind of ["ancm", "arr"] as const) {
         const sender = event?.data.sender ?? {};
         assert.equal((sender as JsonObject).user, `iis-${WINDOWS_ACCOUNTS.alice.sid}`);
         stream.leave();
+      });
+
+      test("a NATS client is who IIS says, without a token of its own", async () => {
+        const { stack } = bench;
+        const options = { servers: nativeUrl(stack), reconnect: false };
+        const client = await wsconnect({ ...options, wsFactory: factoryOf(windows("alice")) });
+        const received = take(client.subscribe("orders.eu.>"));
+        client.publish("orders.eu.1.create", "as alice of CORP");
+        assert.equal((await received)?.string(), "as alice of CORP");
+        await client.close();
+        const connected = stack
+          .audit()
+          .filter(({ action, outcome }) => action === "connect native" && outcome === "allowed");
+        assert.equal(connected.at(-1)?.user, `iis-${WINDOWS_ACCOUNTS.alice.sid}`);
+        await assert.rejects(wsconnect({ ...options, wsFactory: factoryOf(windows("carol")) }));
       });
 
       test("a request that another site may have caused has no identity", async () => {
@@ -341,6 +408,63 @@ test("the process that IIS started ends when IIS asks: streams are told, and the
     assert.equal((await stack.call("/v1/whoami", { token })).status, 200);
     assert.notEqual(site.process()?.pid, former);
   } finally {
+    await stop();
+  }
+});
+
+test("while the gateway is down, ARR answers 502.3 by itself, and its log knows no request id", async () => {
+  const { stack, site, stop, stopGateway } = await startBench("arr");
+  try {
+    await stopGateway();
+    const answer = await stack.call("/v1/whoami");
+    assert.deepEqual([answer.status, answer.headers["x-request-id"]], [502, undefined]);
+    const line = await eventually("the line", () => iisLog(site).find((one) => one["sc-status"] === "502"));
+    assert.deepEqual(
+      [line["sc-substatus"], line["sc-win32-status"], line["x-request-id"]],
+      ["3", "12029", "-"],
+    );
+  } finally {
+    await stop();
+  }
+});
+
+test("a timeout of IIS that is shorter than the heartbeat cuts a stream, and its log says why", async () => {
+  const { stack, site, gatewayPort, stop } = await startBench("arr");
+  const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, requestTimeoutMs: 300 } as const;
+  const hasty = await startIisStandIn({ logFolder: join(stack.stateDir, "hasty"), backend });
+  try {
+    const url = `${hasty.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`;
+    const stream = await openStream(url, { token: stack.token("alice") });
+    await stream.ended;
+    const line = await eventually("the line", () => iisLog(hasty)[0]);
+    assert.deepEqual([line["cs-uri-stem"], line["sc-win32-status"]], ["/v1/subscribe", "12002"]);
+    assert.notEqual(hasty.port, site.port);
+  } finally {
+    await hasty.stop();
+    await stop();
+  }
+});
+
+test("ARR's own buffer holds events back: what the setting of our generator does not", async () => {
+  const { stack, gatewayPort, stop } = await startBench("arr");
+  const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, minResponseBuffer: 262_144 } as const;
+  const holding = await startIisStandIn({ logFolder: join(stack.stateDir, "holding"), backend });
+  try {
+    const token = stack.token("alice");
+    const opening = openStream(`${holding.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`, { token });
+    const direct = await stack.stream(["orders.eu.>"], { token });
+    await stack.call(PUBLISH, { method: "POST", token });
+    await direct.read(1);
+    const late = await Promise.race([opening, Promise.resolve("nothing yet")]);
+    assert.equal(late, "nothing yet");
+    direct.leave();
+    await holding.stop();
+    await opening.then(
+      (stream) => stream.leave(),
+      () => {},
+    );
+  } finally {
+    await holding.stop();
     await stop();
   }
 });

@@ -53,7 +53,8 @@ export function addNats(app: FastifyInstance, parts: NatsParts): void {
     facts.set(request, own);
     socket.on("error", ignore);
     const presented = hop.ok ? parts.presentedOf({ raw: request, hop: hop.value }) : hop;
-    const fault = faultOf(request, path);
+    // What did not come by the right way learns no more than that.
+    const fault = hop.ok ? faultOf(request, path) : undefined;
     const place = fault ? refused(fault) : await enter(parts, presented, own);
     if (!place.ok) {
       refuse(socket, place.refusal, { publicUrl: parts.publicUrl, requestId: own.requestId });

@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> 
   connections: () => import("./connections.ts"),
   streams: () => import("./streams.ts"),
   trace: () => import("./trace.ts"),
+  logout: () => import("./logout.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -9,7 +9,7 @@ import { after, before, describe, type TestContext, test } from "node:test";
 import type { DemoUserId } from "@countersign/devstack/demo-users.ts";
 import { wsconnect } from "@nats-io/nats-core";
 import { WebSocket } from "ws";
-import { openStream, send } from "./support.ts";
+import { type Answer, openStream, send } from "./support.ts";
 import { type ClusterGateway, startTestCluster, type TestCluster } from "./support-cluster.ts";
 import { eventually, runCommand, type SignedIn, signInAs } from "./support-operations.ts";
 
@@ -103,11 +103,31 @@ async function openAll(proof: Proof): Promise<readonly Open[]> {
   return await Promise.all(openers().map((open) => open(proof)));
 }
 
+/** A call that signs somebody out, with when it was made. */
+interface Call {
+  readonly answer: Answer;
+  readonly sentAt: number;
+  readonly acknowledgedAt: number;
+}
+
+async function timed(calling: () => Promise<Answer>): Promise<Call> {
+  const sentAt = performance.now();
+  const answer = await calling();
+  assert.equal(answer.status, 200, answer.text);
+  return { answer, sentAt, acknowledgedAt: performance.now() };
+}
+
 /** All of it ends, and gets in nowhere; how long that took is told, not judged. */
-async function allEnd(t: TestContext, opened: readonly Open[], acknowledgedAt: number): Promise<void> {
-  const times = await Promise.all(opened.map(({ ended }) => ended));
-  const last = Math.max(...times) - acknowledgedAt;
-  t.diagnostic(`${opened.length} ended, the last one ${last.toFixed(1)} ms after the call was acknowledged`);
+async function allEnd(
+  t: TestContext,
+  opened: readonly Open[],
+  { sentAt, acknowledgedAt }: Call,
+): Promise<void> {
+  const last = Math.max(...(await Promise.all(opened.map(({ ended }) => ended))));
+  const [fromSent, fromAnswer] = [last - sentAt, last - acknowledgedAt].map((ms) => ms.toFixed(1));
+  t.diagnostic(
+    `${opened.length} ended, the last one ${fromSent} ms after the call was sent, ${fromAnswer} ms after its answer`,
+  );
   for (const { what, again } of opened) {
     // The other gateway hears of it from NATS.
     await eventually(`${what} to be refused`, async () => {
@@ -125,7 +145,11 @@ async function allStay(opened: readonly Open[]): Promise<void> {
   }
 }
 
-function backChannel(claims: object): ReturnType<typeof send> {
+function logout({ headers }: SignedIn): Promise<Answer> {
+  return send(`${cluster.first.url}/auth/logout`, { method: "POST", headers });
+}
+
+function backChannel(claims: object): Promise<Answer> {
   const now = Math.floor(Date.now() / 1000);
   const { issuer, gatewayClient, sign } = cluster.provider;
   const usual = { iss: issuer, aud: gatewayClient.id, iat: now, exp: now + 120, jti: randomUUID() };
@@ -138,7 +162,7 @@ function backChannel(claims: object): ReturnType<typeof send> {
   });
 }
 
-function kick(body: unknown, who: DemoUserId = "carol"): ReturnType<typeof send> {
+function kick(body: unknown, who: DemoUserId = "carol"): Promise<Answer> {
   return send(`${cluster.first.adminUrl}/v1/kick`, {
     method: "POST",
     token: cluster.provider.tokenFor(who),
@@ -151,21 +175,19 @@ describe("signing out", () => {
     const [alice, elsewhere] = [await session("alice"), await session("alice")];
     const [mine, others, tokens] = await Promise.all([alice, elsewhere, token("alice")].map(openAll));
     assert(mine && others && tokens);
-    const answer = await send(`${cluster.first.url}/auth/logout`, { method: "POST", headers: alice.headers });
-    assert.equal(answer.status, 200);
-    await allEnd(t, mine, performance.now());
+    const call = await timed(() => logout(alice));
+    await allEnd(t, mine, call);
     await allStay([...others, ...tokens]);
   });
 
   test("at the provider, by its session id, ends that session everywhere", async (t) => {
     const former = await session("alice");
-    const out = await send(`${cluster.first.url}/auth/logout`, { method: "POST", headers: former.headers });
+    const out = await logout(former);
     const sid = new URL(String(out.json().location)).searchParams.get("logout_hint");
     const alice = await session("alice", former.browser);
     const [mine, tokens] = await Promise.all([alice, token("alice")].map(openAll));
     assert(mine && tokens);
-    assert.equal((await backChannel({ sid })).status, 200);
-    await allEnd(t, mine, performance.now());
+    await allEnd(t, mine, await timed(() => backChannel({ sid })));
     await allStay(tokens);
   });
 
@@ -173,8 +195,7 @@ describe("signing out", () => {
     const proofs = [await session("bob"), token("bob"), token("alice")];
     const [sessions, tokens, others] = await Promise.all(proofs.map(openAll));
     assert(sessions && tokens && others);
-    assert.equal((await backChannel({ sub: "bob" })).status, 200);
-    await allEnd(t, [...sessions, ...tokens], performance.now());
+    await allEnd(t, [...sessions, ...tokens], await timed(() => backChannel({ sub: "bob" })));
     await allStay(others);
   });
 });
@@ -184,15 +205,13 @@ describe("countersign kick", () => {
     const proofs = [await session("bob"), await freshToken("bob"), token("alice")];
     const [sessions, tokens, others] = await Promise.all(proofs.map(openAll));
     assert(sessions && tokens && others);
-    const answer = await kick({ user: "demo-bob" });
-    const at = performance.now();
-    assert.equal(answer.status, 200, answer.text);
-    const { user, notBefore, ended, notReached } = answer.json();
+    const call = await timed(() => kick({ user: "demo-bob" }));
+    const { user, notBefore, ended, notReached } = call.answer.json();
     assert.deepEqual([user, notReached], ["demo-bob", []]);
     assert.match(String(notBefore), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     t.diagnostic(JSON.stringify(ended));
     assert((ended as readonly { readonly way: string }[]).some(({ way }) => way === "gateway"));
-    await allEnd(t, [...sessions, ...tokens], at);
+    await allEnd(t, [...sessions, ...tokens], call);
     await allStay(others);
     for (const { close } of await openAll(await session("bob"))) await close();
     for (const { close } of await openAll(await freshToken("bob"))) await close();
@@ -242,14 +261,12 @@ describe("another policy", () => {
   test("ends what is no longer granted, everywhere, and it gets in nowhere", async (t) => {
     const [alices, bobs] = await Promise.all([token("alice"), await freshToken("bob")].map(openAll));
     assert(alices && bobs);
-    const pushed = await push(POLICY("publish lab.>"));
-    assert.equal(pushed.status, 200, pushed.text);
-    await allEnd(t, [...alices, ...bobs], performance.now());
+    await allEnd(t, [...alices, ...bobs], await timed(() => push(POLICY("publish lab.>"))));
     assert.equal((await push(ALL)).status, 200);
   });
 });
 
-function push(text: string): ReturnType<typeof send> {
+function push(text: string): Promise<Answer> {
   return send(`${cluster.first.adminUrl}/v1/policy`, {
     method: "POST",
     token: cluster.provider.tokenFor("carol"),

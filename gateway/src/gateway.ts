@@ -32,6 +32,7 @@ import type { Pool } from "./nats/connection.ts";
 import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
 import { createPolicyKv } from "./nats/policy-kv.ts";
+import { watchPolicy } from "./nats/policy-watch.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
@@ -110,6 +111,7 @@ async function compose(base: Base): Promise<Gateway> {
     clock,
     log,
   });
+  running.add(watchPolicy(state.control, () => void follower.look()));
   const audit = openAudit(base, { control: state.control, instance });
   // Between closing the pool and the log: what the last confirmations complete is handed over at a turn's end.
   running.add(() => nextTurn());
@@ -241,7 +243,7 @@ function narrowWithPolicy(
   });
 }
 
-/** Every instance follows within two seconds; asking is one small request to the bucket's leader. */
+/** Every instance hears of a push at once; should that fail, it follows within two seconds. */
 const POLICY_LOOK_MS = 1_000;
 
 /** @returns undefined when no issuer has a client: then nobody signs in here, and bearer tokens are all there is */

@@ -15,6 +15,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> 
   streams: () => import("./streams.ts"),
   trace: () => import("./trace.ts"),
   logout: () => import("./logout.ts"),
+  native: () => import("./native.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -117,7 +117,7 @@ function refuse(socket: Duplex, refusal: Refusal, where: Parameters<typeof probl
 
 /** Ties a WebSocket to the client's half of a native connection. */
 function carry(webSocket: WebSocket, socket: Duplex, place: Place): void {
-  const client = place.begin(wireOf(webSocket));
+  const client = place.begin(wireOf(webSocket, socket));
   webSocket.on("message", (data: Buffer) => client.feed(data));
   webSocket.on("close", () => {
     clearInterval(timer);
@@ -138,12 +138,18 @@ function carry(webSocket: WebSocket, socket: Duplex, place: Place): void {
   }, PING_MS).unref();
 }
 
-function wireOf(webSocket: WebSocket): ClientWire {
+/**
+ * Messages are framed here and written to the socket beside what the library writes there, which never waits: it takes
+ * a message in one piece only, and putting pieces together was the most of the work.
+ */
+function wireOf(webSocket: WebSocket, socket: Duplex): ClientWire {
   return {
     send(parts) {
       if (webSocket.readyState !== webSocket.OPEN) return;
-      const [first] = parts;
-      if (first) webSocket.send(parts.length === 1 ? first : Buffer.concat(parts), { binary: true });
+      socket.cork();
+      socket.write(frameHead(parts.reduce((length, part) => length + part.length, 0)));
+      for (const part of parts) socket.write(part);
+      socket.uncork();
     },
     get unsentBytes() {
       return webSocket.bufferedAmount;
@@ -157,5 +163,18 @@ function wireOf(webSocket: WebSocket): ClientWire {
     },
   };
 }
+
+/** FIN, binary, unmasked. @source RFC 6455 §5.2 */
+function frameHead(length: number): Buffer {
+  if (length < 126) return Buffer.of(FIN_BINARY, length);
+  if (length < 65_536) return Buffer.of(FIN_BINARY, 126, length >> 8, length & 0xff);
+  const head = Buffer.alloc(10);
+  head[0] = FIN_BINARY;
+  head[1] = 127;
+  head.writeUInt32BE(length, 6);
+  return head;
+}
+
+const FIN_BINARY = 0x82;
 
 function ignore(): void {}

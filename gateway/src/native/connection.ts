@@ -92,17 +92,14 @@ export class NativeConnection implements ClientHandler, NativeClient {
   }
 
   connect(json: string): void {
-    const options = parseConnect(json);
-    if (this.#connecting || !options) {
-      this.fault("Unknown Protocol Operation");
-      return;
-    }
-    // What is sealed has headers, and so may whatever comes.
-    if (!options.headers) {
-      this.fault("Invalid Client Protocol");
-      return;
-    }
+    const isFirst = !this.#connecting;
     this.#connecting = true;
+    const options = parseConnect(json);
+    // A second one would be another user's on the same subscriptions. And what is sealed has headers.
+    if (!isFirst || !options?.headers) {
+      this.fault(isFirst && options ? "Invalid Client Protocol" : "Unknown Protocol Operation");
+      return;
+    }
     // What the client says next is taken once there is somewhere for it to go.
     this.#wire.pause();
     this.#parser.pause();
@@ -133,6 +130,10 @@ export class NativeConnection implements ClientHandler, NativeClient {
   pong(): void {}
 
   fault(fault: ClientFault): void {
+    if (!this.#connecting) {
+      this.#refuseProof();
+      return;
+    }
     this.#output.write(errLine(fault));
     void this.end("closed");
   }

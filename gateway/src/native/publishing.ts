@@ -57,7 +57,8 @@ export class Publishing {
     this.#decisions.clear();
   }
 
-  take(publish: ClientPublish): void {
+  /** @returns whether it was allowed */
+  take(publish: ClientPublish): boolean {
     const { subject, reply } = publish;
     const ownReply = reply === undefined ? undefined : this.#parts.inbox().toServer(reply);
     if (reply !== undefined && (ownReply === undefined || checkSubject(reply, { wildcards: false }))) {
@@ -67,37 +68,30 @@ export class Publishing {
         why: FOREIGN_REPLY,
       } as const;
       this.#parts.refuse(`publish ${subject.slice(0, 256)}`, refusal, { words: replyViolation(reply) });
-      return;
+      return false;
     }
     const headers = readHeaders(publish.headers);
-    if (!headers.ok) this.#refuse(publish, headers.refusal);
-    else if (subject.startsWith("$JS.") || subject.startsWith("$KV."))
-      this.#takeJetStream(publish, headers.value, ownReply);
-    else this.#takeMessage(publish, headers.value, ownReply);
+    if (!headers.ok) return this.#refuse(publish, headers.refusal);
+    return subject.startsWith("$JS.") || subject.startsWith("$KV.")
+      ? this.#takeJetStream(publish, headers.value, ownReply)
+      : this.#takeMessage(publish, headers.value, ownReply);
   }
 
-  #takeMessage(publish: ClientPublish, given: HeaderList, reply: string | undefined): void {
+  #takeMessage(publish: ClientPublish, given: HeaderList, reply: string | undefined): boolean {
     const { subject, payload } = publish;
     const judged = given.length === 0 ? allowed(NO_HEADERS) : judgeNatsHeaders(given, "subject");
-    if (!judged.ok) {
-      this.#refuse(publish, judged.refusal);
-      return;
-    }
+    if (!judged.ok) return this.#refuse(publish, judged.refusal);
     const { headers, idempotencyKey: key } = judged.value;
     const owed = this.#parts.replies.take(subject);
     if (owed) {
       const { line, answers, link: to } = owed;
       const seal = answers && { scope: scopeOf(line), key, answers };
-      this.#send(publish, { line, durable: false, subject, reply, payload, headers, seal, to });
-      return;
+      return this.#send(publish, { line, durable: false, subject, reply, payload, headers, seal, to });
     }
     const decided = this.#decide(subject, reply !== undefined);
-    if (!decided.ok) {
-      this.#refuse(publish, decided.refusal);
-      return;
-    }
+    if (!decided.ok) return this.#refuse(publish, decided.refusal);
     const seal = { scope: scopeOf(decided.value.line), key };
-    this.#send(publish, { ...decided.value, subject, reply, payload, headers, seal });
+    return this.#send(publish, { ...decided.value, subject, reply, payload, headers, seal });
   }
 
   #decide(subject: string, hasReply: boolean): Outcome<Decided> {
@@ -117,26 +111,29 @@ export class Publishing {
     return allowed({ line: decision.value, durable: this.#parts.isDurable(subject) });
   }
 
-  #takeJetStream(publish: ClientPublish, headers: HeaderList, ownReply: string | undefined): void {
+  #takeJetStream(publish: ClientPublish, headers: HeaderList, ownReply: string | undefined): boolean {
     const { subject, reply, payload } = publish;
     const asked = { subject, payload, headers, ...(reply !== undefined && { reply }) };
     const verdict = this.#parts.judge().judge(asked);
-    if (verdict.do === "forward") this.#forward(publish, verdict, ownReply);
-    else if (verdict.do === "answer")
+    if (verdict.do === "forward") return this.#forward(publish, verdict, ownReply);
+    if (verdict.do === "answer") {
       this.#parts.answer(verdict.action, reply === undefined ? undefined : { reply, ...verdict });
-    else if (verdict.payload && reply !== undefined)
-      this.#parts.refuse(verdict.action, verdict.refusal, { reply, payload: verdict.payload });
-    else this.#parts.refuse(verdict.action, verdict.refusal, { words: publishViolation(subject) });
+      return true;
+    }
+    const isTold = verdict.payload !== undefined && reply !== undefined;
+    const say = isTold ? { reply, payload: verdict.payload } : { words: publishViolation(subject) };
+    this.#parts.refuse(verdict.action, verdict.refusal, say);
+    return false;
   }
 
   #forward(
     publish: ClientPublish,
     verdict: Extract<JetStreamVerdict, { readonly do: "forward" }>,
     ownReply: string | undefined,
-  ): void {
+  ): boolean {
     const { subject, payload, headers, line, seal, onReply } = verdict;
     if (publish.reply !== undefined && onReply) this.#parts.onReply(publish.reply, onReply);
-    this.#send(publish, {
+    return this.#send(publish, {
       ...{ subject, payload, headers, line, reply: ownReply },
       durable: seal !== undefined && this.#parts.isDurable(subject),
       seal: seal && { scope: seal.scope, key: seal.idempotencyKey },
@@ -144,16 +141,18 @@ export class Publishing {
   }
 
   /** A rate counts messages; what is asked of JetStream's interface is none. */
-  #send(publish: ClientPublish, message: Outgoing): void {
+  #send(publish: ClientPublish, message: Outgoing): boolean {
     const { holder, withinRate, clock, sending } = this.#parts;
     const rate = message.seal ? withinRate(holder.identity, holder.grant, clock()) : allowed(undefined);
-    if (rate.ok) sending.send(message);
-    else this.#refuse(publish, rate.refusal);
+    if (!rate.ok) return this.#refuse(publish, rate.refusal);
+    sending.send(message);
+    return true;
   }
 
-  #refuse({ subject, reply }: ClientPublish, refusal: Refusal): void {
+  #refuse({ subject, reply }: ClientPublish, refusal: Refusal): false {
     const verb = reply === undefined ? "publish" : "request";
     this.#parts.refuse(`${verb} ${subject.slice(0, 256)}`, refusal, { words: publishViolation(subject) });
+    return false;
   }
 }
 

@@ -106,8 +106,8 @@ export class Session {
   }
 
   publish(publish: ClientPublish): void {
-    this.#publishing.take(publish);
-    if (this.#parts.options.verbose) this.#inTurn(() => this.#parts.output.write(OK));
+    const isAllowed = this.#publishing.take(publish);
+    if (isAllowed && this.#parts.options.verbose) this.#inTurn(() => this.#parts.output.write(OK));
     this.#steer();
   }
 

@@ -209,7 +209,11 @@ export function readHead(head: MessageHead, bytes: Buffer, start: number, end: n
   head.totalBytes = numberOf(bytes, at, wordTo);
   head.sid = sidOf(bytes, head.sidStart, head.sidEnd);
   const isRead = bytes[last] === CR && wordTo === last && head.headerBytes >= 0 && head.totalBytes >= 0;
-  return isRead && head.headerBytes <= head.totalBytes && head.subjectEnd > head.subjectStart;
+  return isRead && head.headerBytes <= head.totalBytes && hasWords(head);
+}
+
+function hasWords({ subjectStart, subjectEnd, sidStart, sidEnd }: MessageHead): boolean {
+  return subjectEnd > subjectStart && sidEnd > sidStart;
 }
 
 function sidOf(bytes: Buffer, start: number, end: number): Sid {

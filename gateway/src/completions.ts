@@ -9,6 +9,8 @@ export interface Done {
   readonly why?: string | undefined;
   /** Of the tree that sealed it. */
   readonly root?: string | undefined;
+  /** Who replied, where a seal proves it. */
+  readonly by?: string | undefined;
 }
 
 /** Keeps a completion's line under 64 KiB: a txn is 36 characters. */
@@ -25,12 +27,15 @@ export function createCompletions({
   readonly instance: string;
 }): (done: Done) => void {
   function completeTogether(done: readonly Done[]): void {
-    const alike = Map.groupBy(done, ({ outcome, why, root }) => `${outcome} ${why ?? ""} ${root ?? ""}`);
+    const alike = Map.groupBy(
+      done,
+      ({ outcome, why, root, by }) => `${outcome} ${why ?? ""} ${root ?? ""} ${by ?? ""}`,
+    );
     const at = isoTimeOf(clock());
     for (const group of alike.values()) {
       const [first] = group;
       if (!first) continue;
-      const { outcome, why, root } = first;
+      const { outcome, why, root, by } = first;
       audit.complete({
         kind: "completion",
         at,
@@ -39,6 +44,7 @@ export function createCompletions({
         outcome,
         ...(why !== undefined && { why }),
         ...(root !== undefined && { root }),
+        ...(by !== undefined && { by }),
       });
     }
   }

@@ -38,10 +38,10 @@ import type { SessionKv } from "./nats/session-kv.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
 import type { Grant } from "./policy/grant.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
-import { createPublish } from "./publish.ts";
+import { createPublish, type PublishParts } from "./publish.ts";
 import { createRate } from "./rate.ts";
 import { createSealTurn } from "./seal-turn.ts";
-import { createSenderOf } from "./sender.ts";
+import { createSenderOf, type SenderOf } from "./sender.ts";
 import { createSubscribe, type Subscribe } from "./subscribe.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
 
@@ -309,6 +309,15 @@ interface FlowParts extends State {
   readonly credentialFor: CredentialFor;
 }
 
+/** A reply without a seal is nobody's, and its sender is not asked for. */
+function replierBy(senderOf: SenderOf): PublishParts["replierOf"] {
+  return async (reply, to) => {
+    if (!reply.headers.some(([name]) => /^(?:seal-|txn-token$)/i.test(name))) return undefined;
+    const sender = await senderOf.reply(reply, { to });
+    return sender.verified ? sender.user : undefined;
+  };
+}
+
 /** The one flow: identify, decide, record; then one of the effects. */
 function createFlow(
   base: Base,
@@ -337,7 +346,14 @@ function createFlow(
   const admit = createAdmit({ identify, grantOf: policy.grantOf, withinRate, isDurable, ...recorded });
   return {
     admit,
-    effects: createPublish({ pool, ...seals, workload, ...sealing, ...recorded }),
+    effects: createPublish({
+      pool,
+      ...seals,
+      workload,
+      ...sealing,
+      replierOf: replierBy(senderOf),
+      ...recorded,
+    }),
     streams: createSubscribe({ pool, senderOf, ...recorded }),
     native: openNative(base, {
       ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },

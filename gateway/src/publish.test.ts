@@ -93,6 +93,8 @@ function bench({
     audience: "test",
     workload: "countersign/test",
     sealingKey,
+    replierOf: async ({ headers }, requestId) =>
+      headers.some(([name, value]) => name === "from" && value === requestId) ? "test-replier" : undefined,
     sealFormOf: (subject) => (subject === "lab.token" ? "token" : "tree"),
     audit: { record: async () => {}, complete: (entry) => completions.push(entry), close: async () => {} },
     clock: () => NOW,
@@ -204,6 +206,17 @@ test("request() gives the reply, and completes the record as replied", async () 
   assert.equal((await verify(sent[0] ?? assert.fail())).text(), "1");
   await turnEnd();
   assert.equal(completions[0]?.outcome, "replied");
+  assert.equal(completions[0]?.by, undefined);
+});
+
+test("request() records who replied, where the reply proves it", async () => {
+  const message = messageOf("1");
+  const headers = [["from", message.facts.id]] as const;
+  const answer: InboundMessage = { subject: "inbox", payload: Buffer.from("yes"), headers };
+  const { effects, completions } = bench({ reply: allowed(answer) });
+  await effects.request(admissionOf(), message, 1);
+  await turnEnd();
+  assert.deepEqual([completions[0]?.outcome, completions[0]?.by], ["replied", "test-replier"]);
 });
 
 for (const refusal of [

@@ -36,6 +36,8 @@ export interface PublishParts extends SealNames {
   /** The key in use now; undefined until one is published. */
   readonly sealingKey: () => SealingKey | undefined;
   readonly sealFormOf: (subject: string) => "tree" | "token";
+  /** Who replied, as the reply's seal proves; undefined where it proves nobody. Never rejects. */
+  readonly replierOf: (reply: InboundMessage, requestId: string) => Promise<string | undefined>;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly instance: string;
@@ -101,7 +103,10 @@ export function createPublish(parts: PublishParts): Publish {
       const { facts, payload } = message;
       const reply = await connection.request({ subject: facts.subject, payload, headers }, timeoutMs);
       if (!reply.ok) return failed(txn, reply, root);
-      complete({ txn, outcome: "replied", root });
+      // Who it was goes into the record; the caller need not wait for it.
+      void parts
+        .replierOf(reply.value, facts.id)
+        .then((by) => complete({ txn, outcome: "replied", root, by }));
       return reply;
     },
   };

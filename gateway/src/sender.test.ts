@@ -22,15 +22,17 @@ function keyOf(kid: string): { readonly sealing: SealingKey; readonly jwk: SealP
   return { sealing: { kid, privateKey }, jwk: jwk as SealPublicJwk };
 }
 
-function sealedBy(key: SealingKey, now: number): InboundMessage {
+/** @param repliesTo  id of the request it answers; absent = it is a message of its own */
+function sealedBy(key: SealingKey, now: number, repliesTo?: string): InboundMessage {
   const payload = Buffer.from("hello");
   const draft = {
     ...SEALS,
     workload: "countersign/test",
     txn: uuidv7(now * 1000),
     user: "test-ada",
-    scope: "publish:lab.>",
+    scope: repliesTo === undefined ? "publish:lab.>" : "respond:lab.>",
     subject: "lab.a",
+    ...(repliesTo !== undefined && { repliesTo }),
     digest: payloadDigest(payload),
     id: uuidv7(now * 1000),
     headers: [],
@@ -86,6 +88,19 @@ test("senderOf() names who sealed a message, and asks for the key once", async (
   assert.deepEqual(who, { verified: true, user: "test-ada", issuer: "test" });
   await senderOf(sealedBy(sealing, START));
   assert.deepEqual(asked, ["first"]);
+});
+
+test("senderOf.reply() names who sealed a reply, for the request it answers and for no other", async () => {
+  const { senderOf, published } = bench();
+  const { sealing, jwk } = keyOf("first");
+  published.set("first", jwk);
+  const request = uuidv7(START * 1000);
+  const reply = sealedBy(sealing, START, request);
+  const to = await senderOf.reply(reply, { to: request });
+  assert.equal(to.verified && to.user, "test-ada");
+  const other = await senderOf.reply(reply, { to: uuidv7(START * 1000) });
+  assert.equal(other.verified, false);
+  assert.equal((await senderOf(reply)).verified, false, "a reply is no message");
 });
 
 test("senderOf() takes nothing for a message it has judged but that very message, and judges it anew after a second", async () => {

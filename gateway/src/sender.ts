@@ -1,4 +1,10 @@
-import { createVerifier, type KeySet, SealError, staticKeySet } from "@countersign/seal";
+import {
+  createVerifier,
+  type KeySet,
+  SealError,
+  staticKeySet,
+  type VerifiedMessage,
+} from "@countersign/seal";
 import { setBounded } from "./bounded-map.ts";
 import type { PublicKeyDirectory } from "./keys/directory.ts";
 import type { InboundMessage } from "./nats/connection.ts";
@@ -18,6 +24,13 @@ const ASKING_MAX = 64;
 const JUDGED_SECONDS = 1;
 const JUDGED_MAX = 1_024;
 
+/** Who sent a message, by its seal. Never rejects. */
+export interface SenderOf {
+  (message: InboundMessage): Promise<Sender>;
+  /** Of a reply, which is sealed for the id of its request. */
+  reply(message: InboundMessage, to: { readonly to: string }): Promise<Sender>;
+}
+
 /**
  * Says of a message who sent it, by its seal; what cannot be verified has no sender. Never rejects.
  *
@@ -34,14 +47,14 @@ export function createSenderOf({
   readonly audience: string;
   readonly directory: PublicKeyDirectory;
   readonly clock: Clock;
-}): (message: InboundMessage) => Promise<Sender> {
+}): SenderOf {
   const verify = createVerifier({ issuer, audience, keys: directoryKeySet(directory), clock });
 
   const judged = new Map<string, { readonly at: EpochSeconds; readonly sender: Promise<Sender> }>();
 
-  async function judge(message: InboundMessage): Promise<Sender> {
+  async function judge(verifying: Promise<VerifiedMessage>): Promise<Sender> {
     try {
-      const { sender, id, txn } = await verify(message);
+      const { sender, id, txn } = await verifying;
       const { user, issuer: of, name, actor } = sender;
       return {
         verified: true,
@@ -62,20 +75,24 @@ export function createSenderOf({
     const fingerprint = fingerprintOf(message);
     const known = judged.get(fingerprint);
     if (known && at < known.at + JUDGED_SECONDS) return known.sender;
-    const sender = judge(message);
+    const sender = judge(verify(message));
     setBounded(judged, fingerprint, { at, sender }, JUDGED_MAX);
     // What could not be verified may be a moment later, when its key is there.
     void sender.then(({ verified }) => verified || judged.delete(fingerprint));
     return sender;
   }
 
-  return async function senderOf(message) {
+  async function senderOf(message: InboundMessage): Promise<Sender> {
     try {
       return await judgeOnce(message);
     } catch {
       return { verified: false, code: "verification_failed" };
     }
-  };
+  }
+  // Comes once, to one who asked: nothing of it is remembered.
+  return Object.assign(senderOf, {
+    reply: (message: InboundMessage, to: { readonly to: string }) => judge(verify.reply(message, to)),
+  });
 }
 
 /** The keys of all instances, from where they are published: another instance's new key is known at its first seal. */

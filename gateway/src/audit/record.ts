@@ -66,6 +66,8 @@ export interface AuditCompletion {
   readonly why?: string;
   /** Root of the tree that sealed them, base64url; absent for tokens and unsealed effects. */
   readonly root?: string;
+  /** The user who replied, as the reply's seal proves. */
+  readonly by?: string;
   readonly messages?: number;
   /** Of their payloads, all together. */
   readonly bytes?: number;

@@ -117,6 +117,7 @@ export function renderCompletion(entry: AuditCompletion): readonly string[] {
     let line = `{"kind":"completion","at":${quote(entry.at)},"instance":${quote(entry.instance)},"txns":[${txns.join(",")}],"outcome":${quote(entry.outcome)}`;
     if (entry.why !== undefined) line += `,"why":${quote(entry.why)}`;
     if (entry.root !== undefined) line += `,"root":${quote(entry.root)}`;
+    if (entry.by !== undefined) line += `,"by":${quote(entry.by)}`;
     if (entry.messages !== undefined && index === 0) line += `,"messages":${number(entry.messages)}`;
     if (entry.bytes !== undefined && index === 0) line += `,"bytes":${number(entry.bytes)}`;
     if (shown.length > 0) line += `,"roots":[${shown.map((root) => quote(root, ROOT_BYTES_MAX)).join(",")}]`;

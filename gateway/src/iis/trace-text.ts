@@ -71,9 +71,9 @@ function ruleText({ role, text, file, line }: RuleRef): string {
 }
 
 function completionText({ completion }: CompletionEvent): string {
-  const { outcome, why, root, messages } = completion;
+  const { outcome, why, root, by, messages } = completion;
   return joined([
-    `outcome   ${outcome}`,
+    `outcome   ${outcome}${by === undefined ? "" : ` by ${by}`}`,
     why,
     messages !== undefined && `${messages} messages`,
     root && `tree ${root.slice(0, 12)}`,

@@ -9,6 +9,7 @@ import { type GatewayProcess, startGateway } from "@countersign/devstack/gateway
 import { pretendTicket, WINDOWS_ACCOUNTS } from "@countersign/devstack/iis/accounts.ts";
 import { type IisStandIn, startIisStandIn } from "@countersign/devstack/iis-stand-in.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
+import { connectNative } from "./native-client.ts";
 import { type Answer, type JsonObject, startTestStack, type TestStack } from "./support.ts";
 import { eventually, runCommand } from "./support-operations.ts";
 
@@ -19,7 +20,10 @@ roles:
     given-to:
       - { issuer: demo, groups: Orders.Clerks }
       - { issuer: iis, groups: 'CORP\\OrderClerks' }
-    may: [ 'publish orders.eu.*.create', request inventory.check ]
+    may: [ 'publish orders.eu.*.create', request stock.check ]
+  stock:
+    given-to: [ { issuer: demo, service: inventory } ]
+    may: [ respond stock.check, connect native ]
 `;
 const PROOF = randomBytes(32).toString("base64url");
 const KEY = randomBytes(32).toString("base64");
@@ -60,7 +64,8 @@ before(async () => {
     backend: { kind: "arr", port, proof: PROOF },
     identityModule: { key: KEY },
     windowsAuthentication: true,
-    anonymousPaths: ["/healthz", "/.well-known/jwks.json"],
+    // Native clients bring tokens of their own.
+    anonymousPaths: ["/healthz", "/.well-known/jwks.json", "/v1/nats"],
   });
   gateway = await startGateway({ configFile: stack.configFile, publicUrl: stack.gatewayUrl });
 });
@@ -70,6 +75,11 @@ after(async () => {
   await site?.stop();
   await stack?.stop();
 });
+
+/** Where the gateway itself listens, behind the site. */
+function gatewayPort(): number {
+  return Number(/address: '127\.0\.0\.1:(\d+)'/.exec(readFileSync(stack.configFile, "utf8"))?.[1]);
+}
 
 /** Traces with what is there: the configuration, the site's log unless another is named, and who may read ORDERS. */
 async function trace(what: string, ...more: readonly string[]): Promise<Traced> {
@@ -152,6 +162,25 @@ test("the message leads back to the same, and so do its subject and its user", a
   assert(ids.includes(answer.headers["x-request-id"]), JSON.stringify(ids));
 });
 
+test("who replied is proved by the reply's seal", async () => {
+  const service = await connectNative(stack, "inventory");
+  try {
+    service.subscribe("stock.check", { callback: (_error, message) => void message.respond("7") });
+    await service.flush();
+    const answer = await stack.call("/v1/request?subject=stock.check", { method: "POST", headers: AS_ALICE });
+    assert.deepEqual([answer.status, answer.text], [200, "7"]);
+    const requestId = String(answer.headers["x-request-id"]);
+    await logged(requestId);
+    await stack.auditOf(requestId, 2);
+    const { events, findings } = await trace(requestId);
+    assert.deepEqual(findings, []);
+    const done = events.find(({ source }) => source === "completion")?.completion as JsonObject | undefined;
+    assert.deepEqual([done?.outcome, done?.by], ["replied", "demo-inventory"]);
+  } finally {
+    await service.close();
+  }
+});
+
 test("a request that IIS ended by itself is a finding, with what its status means", async () => {
   const answer = await stack.call("/v1/orders.rules", { headers: AS_ALICE });
   assert.equal(answer.status, 404);
@@ -168,8 +197,7 @@ test("a request that IIS ended by itself is a finding, with what its status mean
 });
 
 test("a request that came past IIS is a finding where IIS's log covers its time", async () => {
-  const port = Number(/address: '127\.0\.0\.1:(\d+)'/.exec(readFileSync(stack.configFile, "utf8"))?.[1]);
-  const answer = await fetch(`http://127.0.0.1:${port}/v1/publish?subject=orders.eu.3.create`, {
+  const answer = await fetch(`http://127.0.0.1:${gatewayPort()}/v1/publish?subject=orders.eu.3.create`, {
     method: "POST",
     headers: { authorization: `Bearer ${stack.token("alice")}` },
     body: "{}",

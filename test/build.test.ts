@@ -51,6 +51,12 @@ describe("npm run build", () => {
     assert.match(help.out, /serve/);
   });
 
+  test("the identity module for IIS stands beside the bundle, as it was compiled in its test", async () => {
+    const name = "CountersignIdentity.cs";
+    const source = await readFile(join(ROOT, "gateway", "src", "iis", "module", name), "utf8");
+    assert.equal(await readFile(join(dirname(countersign), name), "utf8"), source);
+  });
+
   test("the bundle checks a policy", async () => {
     const policy = await readFile(join(ROOT, "devstack", "policy.yaml"), "utf8");
     await writeFile(join(empty, "policy.yaml"), policy);

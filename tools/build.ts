@@ -23,6 +23,8 @@ const TEXTS: Readonly<Record<Workspace, readonly string[]>> = {
   // It has words of its own for the services that import it.
   seal: ["LICENSE", "seal/README.md"],
 };
+/** The source of the identity module for IIS. */
+const IDENTITY_MODULE = "CountersignIdentity.cs";
 /** The oldest Node that production may run. */
 const NODE_MIN = 22;
 /**
@@ -56,6 +58,8 @@ async function buildCountersign(folder: string): Promise<void> {
     logLevel: "warning",
   });
   chmodSync(outfile, 0o755);
+  // IIS compiles it by itself, from the App_Code of a site.
+  copyFileSync(join(ROOT, "gateway", "src", "iis", "module", IDENTITY_MODULE), join(folder, IDENTITY_MODULE));
   writeManifest(folder, "gateway", { bin: { countersign: "countersign.js" } });
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import type { Crossing } from "countersign/credentials/crossings.ts";
 import { initKeys } from "countersign/credentials/init.ts";
 import { type GatewayProcess, type StartGatewayOptions, startGateway } from "./gateway-process.ts";
 import { startInventory } from "./inventory.ts";
@@ -36,6 +37,10 @@ export interface StackOptions {
   readonly auditStream?: boolean;
   /** Changes the text of the gateway's configuration before it is written. */
   readonly configure?: (yaml: string) => string;
+  /** What clients that connect to nats-server by themselves may reach. Default: nothing. */
+  readonly crossings?: readonly Crossing[];
+  /** Changes the text of nats-server's configuration, once the keys are there, and them with it. */
+  readonly configureNats?: (config: string, stateDir: string) => Promise<string> | string;
   /** Life of an access token of the identity provider, seconds. Default 600. */
   readonly accessTokenSeconds?: number;
   /** Told what happens. Default: silence. */
@@ -158,6 +163,8 @@ async function startNats({
   ports,
   natsExecutable,
   apart,
+  crossings,
+  configureNats = (config) => config,
 }: StackOptions): Promise<{ readonly nats: NatsServer; readonly adminCredsFile: string }> {
   const folder = join(stateDir, "nats-server");
   await mkdir(folder, { recursive: true });
@@ -174,10 +181,11 @@ async function startNats({
         configPath: join(folder, "init.conf"),
       },
     ],
+    ...(crossings && { crossings }),
     now: Date.now() / 1000,
   });
   const nats = await startNatsServer({
-    config: servers.map(({ config }) => config).join(""),
+    config: await configureNats(servers.map(({ config }) => config).join(""), stateDir),
     folder,
     ...(ports?.nats !== undefined && { port: ports.nats }),
     ...(natsExecutable !== undefined && { executable: natsExecutable }),

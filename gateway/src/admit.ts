@@ -1,4 +1,4 @@
-import type { AuditLog, AuditRecord, MessageFacts } from "./audit/record.ts";
+import type { AuditLog, AuditRecord, ConnectionFacts, MessageFacts } from "./audit/record.ts";
 import { messageOf } from "./errors.ts";
 import type { Identify } from "./identity/identify.ts";
 import type { Identity, Presented } from "./identity/identity.ts";
@@ -18,6 +18,8 @@ export interface Ask {
   readonly object?: string;
   /** For a message, so that the record names it before it leaves. */
   readonly message?: MessageFacts;
+  /** What else this entrance holds against a Grant that allows the action. */
+  readonly unless?: (grant: Grant) => Refusal | undefined;
   readonly facts: RequestFacts;
 }
 
@@ -38,6 +40,7 @@ export interface RequestFacts {
   readonly remote?: string;
   /** Address of what stands in front, where `remote` is its word; `socket` for one of this machine. */
   readonly hop?: string;
+  readonly connection?: ConnectionFacts;
 }
 
 /** The one way in: an Identity, its Grant, and the rule that allows the Action. */
@@ -153,8 +156,10 @@ function judgeAction(ask: Ask, action: Outcome<Action>, grant: Grant): Outcome<G
   const decision = decide(grant, action.value);
   const bytes = ask.message?.bytes ?? 0;
   const bytesMax = grant.limits.payloadBytes;
-  if (decision.ok && bytes > bytesMax) return refused({ reason: "payload_too_large", bytes, bytesMax });
-  return decision;
+  if (!decision.ok) return decision;
+  if (bytes > bytesMax) return refused({ reason: "payload_too_large", bytes, bytesMax });
+  const objection = ask.unless?.(grant);
+  return objection ? refused(objection) : decision;
 }
 
 function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: string): AuditRecord {

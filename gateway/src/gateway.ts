@@ -10,6 +10,7 @@ import { verifyVouchedOf } from "./compose/hop.ts";
 import { type AdminParts, startAdmin, startPublic } from "./compose/listeners.ts";
 import { openNative } from "./compose/native.ts";
 import { openAudit } from "./compose/open-audit.ts";
+import { openCallout, verifyCredentialOf } from "./compose/open-callout.ts";
 import { type NatsAccess, openState, type State } from "./compose/open-state.ts";
 import { ReadinessList, Running } from "./compose/running.ts";
 import type { Config } from "./config/config.ts";
@@ -130,6 +131,9 @@ async function compose(base: Base): Promise<Gateway> {
   endWithProofs(state.sessions, ending);
   await endWithIdleSessions(signIn, ending, base);
   narrowWithPolicy(policy, ending, grantOf);
+  const issue = await openCallout(base, {
+    ...{ dial, keys, instance, admit, audit, directs: direct.connections },
+  });
 
   const presentedOf = presentedBy(config);
   const admin = { admit, audit, presentedOf, clock, instance };
@@ -147,7 +151,7 @@ async function compose(base: Base): Promise<Gateway> {
   const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();
   const address = await startPublic(base, {
     addEndpoints: (app) =>
-      addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, instance, native }),
+      addEntrances(app, base, { ...parts, ...state, policy, signIn, audit, keys, issue, instance, native }),
     recordRefused: createRecordRefused({ audit, clock, instance }),
     onShutdown,
   });
@@ -335,9 +339,11 @@ function createFlow(
   const withinRate = createRate();
   const senderOf = createSenderOf({ ...seals, directory, clock });
   const verifyVouched = verifyVouchedOf(base, sessions);
+  const verifyCredential = verifyCredentialOf(config, keys);
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
-    ...(signIn && { verifySession: signIn.verifySession }),
+    ...(signIn && { verifySession: signIn.verifySession, sessionStands: signIn.sessionStands }),
+    ...(verifyCredential && { verifyCredential }),
     ...(verifyVouched && { verifyVouched }),
     notBefore: (key) => sessions.notBefore(key),
     origins: config.origins,

@@ -55,7 +55,12 @@ export type GrantRefusal =
   | { readonly reason: "rate_limited"; readonly perSecond: number; readonly retryAfterSeconds: number }
   | { readonly reason: "connections_exceeded"; readonly connectionsMax: number }
   /** CONNECT would exceed the server's max_control_line. */
-  | { readonly reason: "credential_too_large"; readonly bytes: number; readonly bytesMax: number };
+  | { readonly reason: "credential_too_large"; readonly bytes: number; readonly bytesMax: number }
+  /** A client that connects by itself does so in a way, or from an address, that is not configured. */
+  | { readonly reason: "connection_type_refused"; readonly type: string }
+  | { readonly reason: "source_refused"; readonly remote: string }
+  /** The Grant has a limit that nobody would keep if its holder connected by itself. */
+  | { readonly reason: "limit_unenforceable"; readonly limit: "payload" | "rate" };
 
 /** It was allowed and could not be done. */
 export type EffectRefusal =

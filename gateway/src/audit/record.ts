@@ -13,12 +13,14 @@ export interface AuditRecord {
   /** The caller's own `traceparent` (W3C Trace Context), linked here since ours starts anew. */
   readonly clientTraceparent?: string;
   readonly instance: string;
-  /** Which entrance: `http`, `sse`, `nats`, `auth`, `admin`. */
+  /** Which entrance: `http`, `sse`, `nats`, `auth`, `admin`, `callout`. */
   readonly lane: string;
   /** The caller's address: as the socket says, or what stands in front. */
   readonly remote?: string;
   /** Address of what stands in front, where `remote` is its word; `socket` for one of this machine. */
   readonly hop?: string;
+  /** Of a client that connects to nats-server by itself. */
+  readonly connection?: ConnectionFacts;
   /** As `formatAction` writes it: `publish orders.eu.1.create`. */
   readonly action: string;
   readonly outcome: "allowed" | "refused";
@@ -40,6 +42,15 @@ export interface AuditRecord {
    * nothing leaves without a record; where the completion is missing, the gateway ended within that second.
    */
   readonly many?: true;
+}
+
+/** Where nats-server shows a connection: in its list of connections and in its events. */
+export interface ConnectionFacts {
+  /** Its id, N…. */
+  readonly server: string;
+  readonly cid: number;
+  /** `standard`, `websocket`, `mqtt`, `leafnode`. */
+  readonly type: string;
 }
 
 /** What is kept of a message: never its payload. */

@@ -57,6 +57,9 @@ const EVIDENCE: { readonly [R in Refusal["reason"]]: readonly Evidence<R>[] } = 
   rate_limited: ["perSecond", "retryAfterSeconds"],
   connections_exceeded: ["connectionsMax"],
   credential_too_large: ["bytes", "bytesMax"],
+  connection_type_refused: ["type"],
+  source_refused: ["remote"],
+  limit_unenforceable: ["limit"],
   nats_unavailable: ["why"],
   no_responders: ["subject"],
   timeout: ["timeoutMs"],
@@ -74,7 +77,7 @@ type Evidence<R extends Refusal["reason"]> = Exclude<keyof Extract<Refusal, { re
  */
 export function renderRecord(record: AuditRecord): string {
   // Templated by hand: JSON.stringify keeps the caller's order, bounds nothing and writes whatever is there.
-  const { proof, rule, refusal, message } = record;
+  const { proof, rule, refusal, message, connection } = record;
   let line = `{"kind":"decision","at":${quote(record.at)},"txn":${quote(record.txn)},"requestId":${quote(record.requestId)}`;
   if (record.clientRequestId !== undefined) line += `,"clientRequestId":${quote(record.clientRequestId)}`;
   if (record.clientTraceparent !== undefined)
@@ -82,6 +85,9 @@ export function renderRecord(record: AuditRecord): string {
   line += `,"instance":${quote(record.instance)},"lane":${quote(record.lane)}`;
   if (record.remote !== undefined) line += `,"remote":${quote(record.remote)}`;
   if (record.hop !== undefined) line += `,"hop":${quote(record.hop)}`;
+  if (connection !== undefined) {
+    line += `,"connection":{"server":${quote(connection.server)},"cid":${number(connection.cid)},"type":${quote(connection.type)}}`;
+  }
   line += `,"action":${quote(record.action)},"outcome":${quote(record.outcome)}`;
   if (record.user !== undefined) line += `,"user":${quote(record.user)}`;
   if (record.issuer !== undefined) line += `,"issuer":${quote(record.issuer)}`;

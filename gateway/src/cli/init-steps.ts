@@ -1,9 +1,5 @@
-import {
-  CONTROL_PERMISSIONS,
-  GATEWAY_INBOX_PREFIX,
-  type KeysManifest,
-  systemPermissionsOf,
-} from "../credentials/layout.ts";
+import type { KeysManifest } from "../credentials/keys-folder.ts";
+import { CONTROL_PERMISSIONS, GATEWAY_INBOX_PREFIX, systemPermissionsOf } from "../credentials/own-users.ts";
 
 /** Folders and files as they are shown: relative to where the command runs. */
 export interface ShownPaths {

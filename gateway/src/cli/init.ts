@@ -2,7 +2,7 @@ import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { addToCluster, type InitResult, initKeys, type WrittenFile } from "../credentials/init.ts";
-import { KEY_FILES } from "../credentials/layout.ts";
+import { KEY_FILES } from "../credentials/keys-folder.ts";
 import { parsePublicNkey } from "../credentials/nkey.ts";
 import { GatewayError } from "../errors.ts";
 import { certificatesOf, planServers } from "./init-servers.ts";

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { natsServersOf } from "../compose/from-config.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
-import { OFFLINE_FILES } from "../credentials/layout.ts";
+import { OFFLINE_FILES } from "../credentials/keys-folder.ts";
 import { encodeNatsJwt } from "../credentials/nats-jwt.ts";
 import { readKeysManifest } from "../credentials/nats-keys.ts";
 import { createNkey, type Nkey, nkeyFromSeed, parsePublicNkey } from "../credentials/nkey.ts";

@@ -30,8 +30,8 @@ export interface DirectAccess extends NatsAccess {
 }
 
 /** The accounts whose users the gateway makes: those of direct clients are among them. */
-export function accountsOf({ accountPublicKey }: NatsKeys): readonly string[] {
-  return [accountPublicKey];
+export function accountsOf({ accountPublicKey, direct }: NatsKeys): readonly string[] {
+  return direct ? [accountPublicKey, direct.accountPublicKey] : [accountPublicKey];
 }
 
 export function openDirect(base: Base, access: DirectAccess): Direct {

@@ -6,6 +6,7 @@ import type { NatsKeys } from "../credentials/nats-keys.ts";
 import { inboxPrefixOf } from "../credentials/user.ts";
 import { addApi } from "../endpoints/api.ts";
 import { type AuthParts, addAuth } from "../endpoints/auth.ts";
+import { addCredentials } from "../endpoints/credentials.ts";
 import { addDemo } from "../endpoints/demo.ts";
 import { addExplain } from "../endpoints/explain.ts";
 import { addHealth } from "../endpoints/health.ts";
@@ -21,6 +22,7 @@ import { addSubscribe } from "../endpoints/subscribe.ts";
 import { addWhoami } from "../endpoints/whoami.ts";
 import { cookieNameOf, loginCookieNameOf } from "../identity/cookie.ts";
 import type { SignIn } from "../identity/sign-in.ts";
+import type { Issue } from "../issue.ts";
 import type { PublicKeyDirectory } from "../keys/directory.ts";
 import type { Native } from "../native/native.ts";
 import { explain } from "../policy/explain.ts";
@@ -36,6 +38,8 @@ export interface EntranceParts extends EndpointParts {
   readonly signIn: SignIn | undefined;
   readonly audit: AuditLog;
   readonly keys: NatsKeys;
+  /** Absent where no client connects by itself. */
+  readonly issue: Issue | undefined;
   readonly instance: string;
   readonly native: Native;
 }
@@ -44,7 +48,7 @@ export interface EntranceParts extends EndpointParts {
 export function addEntrances(
   app: FastifyInstance,
   { config, clock }: Base,
-  { policy, signIn, audit, keys, instance, directory, native, ...parts }: EntranceParts,
+  { policy, signIn, audit, keys, issue, instance, directory, native, ...parts }: EntranceParts,
 ): void {
   const inboxPrefix = ({ identity, grant }: Admission) =>
     inboxPrefixOf(keys.clusterSecret.subkey("inbox"), identity, grant);
@@ -57,6 +61,7 @@ export function addEntrances(
   addNats(app, { ...parts, native, publicUrl: config.publicUrl });
   addWhoami(app, parts, inboxPrefix);
   addExplain(app, parts, (identity, action, now) => explain(policy.current, identity, action, now));
+  if (issue && config.nats.direct) addCredentials(app, parts, { issue, ...config.nats.direct });
   addJwks(app, servedKeys(directory, clock), clock);
   addHealth(app);
   addProblemPages(app);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { type DirectConfig, directSchema } from "./direct.ts";
 import { certificate, privateKey, type ReadText } from "./secret.ts";
 import { section } from "./section.ts";
 import { dangerous, isLoopback, path, type SchemaContext, shown, text } from "./values.ts";
@@ -13,6 +14,8 @@ export interface NatsConfig {
   readonly keys: string;
   /** Copies of the gateway's own state, each on a server of its own. */
   readonly replicas: 1 | 3 | 5;
+  /** Absent: no client connects by itself. */
+  readonly direct?: DirectConfig;
   readonly dangerouslyWithoutTrustedProxy: boolean;
   readonly dangerouslyAllowPlaintext: boolean;
 }
@@ -43,6 +46,10 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
       replicas: z.literal([1, 3, 5], "expected 1, 3 or 5").default(1).meta({
         description:
           "Copies of sessions, sign-outs, public keys and the AUDIT stream; 3 on a cluster of three servers or more.",
+      }),
+      direct: directSchema().meta({
+        description:
+          "Clients that connect to nats-server by themselves, past the gateway; each is judged by the auth callout.",
       }),
       "dangerously-without-trusted-proxy": dangerous().meta({
         description:
@@ -79,6 +86,7 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
       ...((ca || cert) && { tls: { ...(ca && { ca }), ...(cert && key && { cert, key }) } }),
       keys: given.keys,
       replicas: given.replicas,
+      ...(given.direct && { direct: given.direct }),
       dangerouslyWithoutTrustedProxy: withoutProxy,
       dangerouslyAllowPlaintext: plaintext,
     };

@@ -7,7 +7,7 @@ import { startNatsServer } from "@countersign/devstack/nats-server.ts";
 import { decode } from "@nats-io/jwt";
 import { Kvm } from "@nats-io/kv";
 import { addToCluster } from "./init.ts";
-import type { Trust } from "./layout.ts";
+import type { Trust } from "./keys-folder.ts";
 import { type AccountClaims, encodeNatsJwt } from "./nats-jwt.ts";
 import { loadNatsKeys } from "./nats-keys.ts";
 import { createNkey } from "./nkey.ts";

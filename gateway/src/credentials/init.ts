@@ -3,16 +3,9 @@ import { dirname, join } from "node:path";
 import { createSecretFile, invalid } from "../keys/secret-file.ts";
 import { createClusterSecretText } from "../keys/secrets.ts";
 import type { EpochSeconds } from "../time.ts";
-import {
-  KEY_FILES,
-  type KeysManifest,
-  OFFLINE_FILES,
-  type Plan,
-  type PlannedFile,
-  planExistingCluster,
-  planHosted,
-  planNewCluster,
-} from "./layout.ts";
+import type { Crossing } from "./crossings.ts";
+import { KEY_FILES, type KeysManifest, OFFLINE_FILES, type Plan, type PlannedFile } from "./keys-folder.ts";
+import { planExistingCluster, planHosted, planNewCluster } from "./layout.ts";
 import { readKeysManifest } from "./nats-keys.ts";
 import { renderServerConfig, type ServerOptions } from "./server-config.ts";
 
@@ -23,6 +16,8 @@ export interface InitOptions {
   readonly offlineDirectory: string;
   /** The servers of a new cluster, each with the path of its configuration file. */
   readonly servers: readonly (ServerOptions & { readonly configPath: string })[];
+  /** What direct users may reach in the account of trusted services. Default: nothing. */
+  readonly crossings?: readonly Crossing[];
   readonly now: EpochSeconds;
 }
 
@@ -50,9 +45,9 @@ export interface WrittenFile {
  * @throws GatewayError CONFIG_INVALID  a server would be unsafe (see renderServerConfig)
  */
 export async function initKeys(options: InitOptions): Promise<InitResult> {
-  const { keysDirectory, offlineDirectory, servers, now } = options;
+  const { keysDirectory, offlineDirectory, servers, crossings = [], now } = options;
   const present = await readKeysManifest(keysDirectory);
-  const plan = present ? undefined : planNewCluster(now, createClusterSecretText());
+  const plan = present ? undefined : planNewCluster(now, createClusterSecretText(), crossings);
   const manifest = present ?? plan?.manifest;
   const { trust, proxyKey } = manifest ?? {};
   if (manifest === undefined || trust === undefined || proxyKey === undefined) {

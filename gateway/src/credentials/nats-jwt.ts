@@ -14,6 +14,8 @@ export interface NatsJwtOptions<Kind extends NatsClaims["type"]> {
   readonly name: string;
   /** Public key of what is described. */
   readonly subject: string;
+  /** Whom it is for: a server, or the account a callout places a user in. */
+  readonly audience?: string;
   readonly signer: Nkey;
   /** A fraction is dropped, as it is from `expiresAt`: what NATS is told is never later than what was meant. */
   readonly issuedAt: EpochSeconds;
@@ -22,7 +24,7 @@ export interface NatsJwtOptions<Kind extends NatsClaims["type"]> {
   readonly claims: Extract<NatsClaims, { readonly type: Kind }>;
 }
 
-export type NatsClaims = OperatorClaims | AccountClaims | UserClaims;
+export type NatsClaims = OperatorClaims | AccountClaims | UserClaims | CalloutAnswerClaims;
 
 export interface OperatorClaims {
   readonly type: "operator";
@@ -34,6 +36,33 @@ export interface AccountClaims {
   readonly type: "account";
   readonly limits: AccountLimits;
   readonly signing_keys?: readonly string[];
+  readonly exports?: readonly ExportClaims[];
+  readonly imports?: readonly ImportClaims[];
+  /** Every connection of the account is judged by the auth callout, but for `auth_users`. */
+  readonly authorization?: {
+    readonly auth_users: readonly string[];
+    /** Other accounts that the callout may place users in. */
+    readonly allowed_accounts?: readonly string[];
+    readonly xkey?: string;
+  };
+}
+
+export interface ExportClaims {
+  readonly name: string;
+  readonly subject: string;
+  readonly type: "service" | "stream";
+  readonly response_type?: "Singleton" | "Stream";
+}
+
+export interface ImportClaims {
+  readonly name: string;
+  readonly subject: string;
+  /** The exporting account, A…. */
+  readonly account: string;
+  readonly local_subject: string;
+  readonly type: "service" | "stream";
+  /** Services are told who asks, in `Nats-Request-Info`. */
+  readonly share?: boolean;
 }
 
 /** NATS reads an absent limit as 0, so all are required; -1 = unlimited. */
@@ -68,10 +97,19 @@ export interface UserClaims {
   readonly payload: number;
   /** Only through a trusted proxy (ADR-55, nats-server 2.12): the JWT alone is worthless. */
   readonly proxy_required?: boolean;
+  /** Without a signature over the nonce: whoever has the JWT is the user. */
+  readonly bearer_token?: boolean;
   readonly allowed_connection_types?: readonly "STANDARD"[];
   /** `key:value`; NATS lower-cases the key of what it looks up and keeps the value. */
   readonly tags?: readonly string[];
 }
+
+/** What an auth callout answers: a user JWT, or in words why not. */
+export type CalloutAnswerClaims = {
+  readonly type: "authorization_response";
+  /** The account, when the signer is one of its signing keys. */
+  readonly issuer_account?: string;
+} & ({ readonly jwt: string } | { readonly error: string });
 
 export interface SubjectLists {
   readonly allow?: readonly string[];
@@ -101,6 +139,7 @@ export function encodeNatsJwt<Kind extends NatsClaims["type"]>(options: NatsJwtO
     ...(options.expiresAt === undefined ? {} : { exp: Math.floor(options.expiresAt) }),
     iss: options.signer.publicKey,
     sub: options.subject,
+    ...(options.audience === undefined ? {} : { aud: options.audience }),
     name: options.name,
     nats: { version: 2, ...options.claims },
   };

@@ -5,7 +5,7 @@ import { nkeys } from "@nats-io/transport-node";
 import { decodeBase32, encodeBase32 } from "./base32.ts";
 import { createNkey, type NkeyKind, nkeyFromSeed, parsePublicNkey, verifyNkey } from "./nkey.ts";
 
-const KINDS: readonly NkeyKind[] = ["operator", "account", "user"];
+const KINDS: readonly NkeyKind[] = ["operator", "account", "user", "server"];
 
 test("createNkey() makes keys that NATS's own nkeys reads, and signatures it accepts", () => {
   for (const kind of KINDS) {
@@ -18,7 +18,7 @@ test("createNkey() makes keys that NATS's own nkeys reads, and signatures it acc
 });
 
 test("nkeyFromSeed() reads seeds that NATS's own nkeys makes", () => {
-  const made = [nkeys.createOperator(), nkeys.createAccount(), nkeys.createUser()];
+  const made = [nkeys.createOperator(), nkeys.createAccount(), nkeys.createUser(), nkeys.createServer()];
   for (const [index, oracle] of made.entries()) {
     const seed = Buffer.from(oracle.getSeed()).toString();
     const key = nkeyFromSeed(seed);
@@ -40,7 +40,7 @@ test("verifyNkey() refuses another key, other data and what is no key", () => {
 test("nkeyFromSeed() and parsePublicNkey() refuse every other spelling", () => {
   const key = createNkey("account");
   const seed = key.exportSeed();
-  const server = Buffer.from(nkeys.createServer().getSeed()).toString();
+  const curve = Buffer.from(nkeys.createCurve().getSeed()).toString();
   for (const wrong of [
     "",
     "S",
@@ -49,7 +49,7 @@ test("nkeyFromSeed() and parsePublicNkey() refuse every other spelling", () => {
     `${seed}=`,
     ` ${seed}`,
     spoil(seed),
-    server,
+    curve,
   ]) {
     assert.equal(nkeyFromSeed(wrong), undefined, wrong.slice(0, 3));
   }

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, sign, verify } from "node:crypto";
 import { decodeBase32, encodeBase32 } from "./base32.ts";
 
-export type NkeyKind = "operator" | "account" | "user";
+export type NkeyKind = "operator" | "account" | "user" | "server";
 
 /**
  * A NATS key pair: Ed25519, written in base 32 with a prefix that tells its kind. The seed lives in a closure,
@@ -11,7 +11,7 @@ export type NkeyKind = "operator" | "account" | "user";
  */
 export interface Nkey {
   readonly kind: NkeyKind;
-  /** 56 characters, beginning with O, A or U. */
+  /** 56 characters, beginning with O, A, U or N. */
   readonly publicKey: string;
   /** @returns the 64 bytes of an Ed25519 signature (RFC 8032 §5.1.6); a string is signed as its UTF-8 bytes */
   sign(data: Uint8Array | string): Buffer;
@@ -29,6 +29,7 @@ const KIND_PREFIX: Readonly<Record<NkeyKind, number>> = {
   operator: 14 << 3,
   account: 0,
   user: 20 << 3,
+  server: 13 << 3,
 };
 /** DER of a PKCS #8 PrivateKeyInfo for Ed25519 up to the 32 bytes of the seed (RFC 8410 §7). */
 const PKCS8_HEAD = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -41,7 +42,7 @@ export function createNkey(kind: NkeyKind): Nkey {
 
 /**
  * @param seed  58 characters, as `exportSeed` and NATS's own tools write it
- * @returns undefined when it is not a seed of an operator, account or user key, or its checksum is wrong
+ * @returns undefined when it is not a seed of a key of one of these kinds, or its checksum is wrong
  */
 export function nkeyFromSeed(seed: string): Nkey | undefined {
   const body = seed.length === 58 ? openChecked(seed) : undefined;
@@ -52,7 +53,7 @@ export function nkeyFromSeed(seed: string): Nkey | undefined {
   return kind && nkeyOf(kind, body.subarray(2));
 }
 
-/** @returns undefined when it is not the public key of an operator, account or user, or its checksum is wrong */
+/** @returns undefined when it is not a public key of one of these kinds, or its checksum is wrong */
 export function parsePublicNkey(text: string): PublicNkey | undefined {
   const body = text.length === 56 ? openChecked(text) : undefined;
   const kind = body?.[0] === undefined ? undefined : kindOfPrefix(body[0]);
@@ -61,14 +62,19 @@ export function parsePublicNkey(text: string): PublicNkey | undefined {
 
 /** @returns whether `signature` is `publicKey`'s over `data`; false also when `publicKey` is not a public nkey */
 export function verifyNkey(publicKey: string, data: Uint8Array | string, signature: Uint8Array): boolean {
+  const key = keyObjectOf(publicKey);
+  return key !== undefined && verify(null, bytesOf(data), key, signature);
+}
+
+/** @returns the key as node:crypto takes it, for whoever verifies by it often; undefined when it is none */
+export function keyObjectOf(publicKey: string): KeyObject | undefined {
   const body = parsePublicNkey(publicKey) && openChecked(publicKey);
-  if (body === undefined) return false;
-  const key = createPublicKey({
+  if (body === undefined) return undefined;
+  return createPublicKey({
     key: Buffer.concat([SPKI_HEAD, body.subarray(1)]),
     format: "der",
     type: "spki",
   });
-  return verify(null, bytesOf(data), key, signature);
 }
 
 function nkeyOf(kind: NkeyKind, seed: Buffer): Nkey {
@@ -92,18 +98,18 @@ function rawPublicKeyOf(privateKey: KeyObject): Buffer {
 }
 
 function kindOfPrefix(prefix: number): NkeyKind | undefined {
-  if (prefix === KIND_PREFIX.operator) return "operator";
-  if (prefix === KIND_PREFIX.account) return "account";
-  return prefix === KIND_PREFIX.user ? "user" : undefined;
+  const kinds = Object.keys(KIND_PREFIX) as NkeyKind[];
+  return kinds.find((kind) => KIND_PREFIX[kind] === prefix);
 }
 
 /** Appends the checksum, low byte first, and writes it in base 32. */
-function sealChecked(body: Buffer): string {
+export function sealChecked(body: Buffer): string {
   const sum = crc16(body);
   return encodeBase32(Buffer.concat([body, Buffer.of(sum & 0xff, sum >>> 8)]));
 }
 
-function openChecked(text: string): Buffer | undefined {
+/** @returns undefined when it is not base 32, or its checksum is wrong */
+export function openChecked(text: string): Buffer | undefined {
   const bytes = decodeBase32(text);
   if (bytes === undefined || bytes.length < 3) return undefined;
   const body = bytes.subarray(0, -2);

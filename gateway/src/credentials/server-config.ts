@@ -1,5 +1,5 @@
 import { GatewayError } from "../errors.ts";
-import type { Trust } from "./layout.ts";
+import type { Trust } from "./keys-folder.ts";
 
 /** One nats-server of a cluster that trusts the gateway. */
 export interface ServerOptions {
@@ -117,7 +117,14 @@ proxies {
 # Who may say what an account is. The private keys belong in a safe, not on this machine.
 operator: ${quote(trust.operatorJwt)}
 system_account: ${quote(trust.systemAccount)}
-
+${
+  trust.sentinelJwt === undefined
+    ? ""
+    : `
+# Clients that show no JWT (a token alone, MQTT) are taken to the account WEB, where the gateway judges them.
+default_sentinel: ${quote(trust.sentinelJwt)}
+`
+}
 # Account JWTs, kept on disk and updated while running (\`nsc push\`).
 resolver {
   type: full

@@ -5,7 +5,7 @@ import type { Grant, NatsPermissions } from "../policy/grant.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { encodeBase32 } from "./base32.ts";
-import { encodeNatsJwt, type SubjectLists } from "./nats-jwt.ts";
+import { encodeNatsJwt, type SubjectLists, type UserClaims } from "./nats-jwt.ts";
 import type { Nkey } from "./nkey.ts";
 
 /** What NATS is shown for one identity: a user JWT, worthless without the gateway's proxy key. */
@@ -39,7 +39,7 @@ export interface MintOptions {
  * What CONNECT carries besides the JWT, at most: `sig` and `proxy_sig` of 86 characters each, a connection
  * name of up to 256, and 340 for the options as nats.js writes them.
  */
-const CONNECT_OPTIONS_BYTES_MAX = 2 * 86 + 256 + 340;
+export const CONNECT_OPTIONS_BYTES_MAX: number = 2 * 86 + 256 + 340;
 
 /**
  * Mints the Credential for one identity under one grant.
@@ -49,20 +49,33 @@ const CONNECT_OPTIONS_BYTES_MAX = 2 * 86 + 256 + 340;
  */
 export function mintCredential(options: MintOptions): Outcome<Credential> {
   const { identity, grant, now, inboxPrefix, controlLineBytesMax } = options;
-  const expiresAt = Math.floor(
-    Math.min(
-      identity.expiresAt,
-      now + grant.limits.credentialSeconds,
-      grant.until ?? Number.POSITIVE_INFINITY,
-    ),
-  );
-  // nats-server accepts a JWT in the very second it expires, so one that is over must not be made at all.
-  if (!(expiresAt > now)) return refused({ reason: "proof_expired", expiredAt: expiresAt, now });
+  const expiry = expiryOf(identity, grant, now);
+  if (!expiry.ok) return expiry;
+  const expiresAt = expiry.value;
   const jwt = encodeUser(options, expiresAt);
   const bytes = jwt.length + CONNECT_OPTIONS_BYTES_MAX;
   return bytes > controlLineBytesMax
     ? refused({ reason: "credential_too_large", bytes, bytesMax: controlLineBytesMax })
     : allowed({ jwt, expiresAt, inboxPrefix, bytes });
+}
+
+/**
+ * When whatever is made for this identity under this grant ends, in whole seconds: with the proof at the latest.
+ *
+ * @returns `proof_expired` when there is not one whole second left
+ */
+export function expiryOf(identity: Identity, grant: Grant, now: EpochSeconds): Outcome<EpochSeconds> {
+  const { limits, until = Number.POSITIVE_INFINITY } = grant;
+  const expiresAt = Math.floor(Math.min(identity.expiresAt, now + limits.credentialSeconds, until));
+  // nats-server accepts a JWT in the very second it expires, so one that is over must not be made at all.
+  return expiresAt > now
+    ? allowed(expiresAt)
+    : refused({ reason: "proof_expired", expiredAt: expiresAt, now });
+}
+
+/** Events and connz show tags, whereas their name_tag has been the account's since nats-server 2.11. */
+export function tagsOf({ user, actor }: Identity): readonly string[] {
+  return [`user:${user}`, ...(actor ? [`actor:${actor.user}`] : [])];
 }
 
 /**
@@ -77,14 +90,7 @@ export function inboxPrefixOf(inboxKey: Uint8Array, identity: Identity, grant: G
 }
 
 function encodeUser(
-  {
-    identity,
-    permissions: { pub, sub, resp },
-    signer,
-    userPublicKey,
-    now,
-    dangerouslyWithoutTrustedProxy,
-  }: MintOptions,
+  { identity, permissions, signer, userPublicKey, now, dangerouslyWithoutTrustedProxy }: MintOptions,
   expiresAt: EpochSeconds,
 ): string {
   return encodeNatsJwt<"user">({
@@ -96,19 +102,29 @@ function encodeUser(
     claims: {
       type: "user",
       issuer_account: signer.accountPublicKey,
-      pub: limiting("pub", pub),
-      sub: limiting("sub", sub),
-      ...(resp === undefined ? {} : { resp: { max: resp.max, ttl: resp.ttlNanoseconds } }),
-      subs: -1,
-      data: -1,
-      payload: -1,
+      ...permissionClaimsOf(permissions),
       proxy_required: dangerouslyWithoutTrustedProxy !== true,
       // The gateway connects over TCP; a leaf node or a WebSocket with this JWT is somebody else.
       allowed_connection_types: ["STANDARD"],
-      // Events and connz show tags, whereas their name_tag has been the account's since nats-server 2.11.
-      tags: [`user:${identity.user}`, ...(identity.actor ? [`actor:${identity.actor.user}`] : [])],
+      tags: tagsOf(identity),
     },
   });
+}
+
+/** Permissions as a user JWT carries them; the limits that NATS reads as 0 when they are absent are none. */
+export function permissionClaimsOf({
+  pub,
+  sub,
+  resp,
+}: NatsPermissions): Pick<UserClaims, "pub" | "sub" | "resp" | "subs" | "data" | "payload"> {
+  return {
+    pub: limiting("pub", pub),
+    sub: limiting("sub", sub),
+    ...(resp === undefined ? {} : { resp: { max: resp.max, ttl: resp.ttlNanoseconds } }),
+    subs: -1,
+    data: -1,
+    payload: -1,
+  };
 }
 
 /** NATS reads an absent or empty `allow` as everything, so a side without one must deny everything. */

@@ -196,6 +196,17 @@ function faceOf(refusal: Refusal): Face {
         detail:
           "Your permissions do not fit into one NATS credential here. Your administrator can narrow the policy or raise max_control_line.",
       };
+    case "limit_unenforceable":
+      return {
+        code: "not_allowed",
+        detail: `Your role limits your ${refusal.limit}, which nobody could keep if you connected by yourself. Your administrator can give this right in a role without that limit.`,
+      };
+    case "connection_type_refused":
+    case "source_refused":
+      return {
+        code: "not_allowed",
+        detail: "Clients do not connect by themselves in this way, or from this address.",
+      };
     case "rate_limited":
       return {
         code: "rate_limited",

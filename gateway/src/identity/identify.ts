@@ -3,9 +3,9 @@ import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { checkAmbient } from "./ambient.ts";
 import type { VerifyBearer } from "./bearer.ts";
-import type { Identity, Presented, Proof, VouchedProof } from "./identity.ts";
+import type { CredentialProof, Identity, Presented, Proof, VouchedProof } from "./identity.ts";
 import type { NotBeforeKey, SessionStore } from "./session.ts";
-import type { VerifySession } from "./session-proof.ts";
+import type { SessionStands, VerifySession } from "./session-proof.ts";
 
 export type VerifyVouched = (
   proof: VouchedProof,
@@ -16,6 +16,8 @@ export type Identify = (
   presented: Presented,
   now: EpochSeconds,
 ) => Outcome<Identity> | Promise<Outcome<Identity>>;
+
+export type VerifyCredential = (proof: CredentialProof, now: EpochSeconds) => Outcome<Identity>;
 
 /**
  * Makes the one judge of who a caller is. Every proof in a request must hold: one that fails refuses the request,
@@ -30,6 +32,8 @@ export function createIdentify({
   verifyBearer,
   verifySession,
   verifyVouched,
+  verifyCredential,
+  sessionStands,
   notBefore,
   origins,
 }: {
@@ -38,6 +42,10 @@ export function createIdentify({
   readonly verifySession?: VerifySession;
   /** Absent when nothing that stands in front is believed about users. */
   readonly verifyVouched?: VerifyVouched;
+  /** Absent where no client connects by itself: credentials are refused. */
+  readonly verifyCredential?: VerifyCredential;
+  /** Absent when nobody signs in: what was made from a session is refused. */
+  readonly sessionStands?: SessionStands;
   readonly notBefore: SessionStore["notBefore"];
   /** Serialized origins whose pages may use ambient proofs; the gateway's own is not added. */
   readonly origins: readonly string[];
@@ -46,12 +54,24 @@ export function createIdentify({
 
   function verify(proof: Proof, now: EpochSeconds): Outcome<Identity> | Promise<Outcome<Identity>> {
     if (proof.kind === "bearer") return verifyBearer(proof.token, now);
+    if (proof.kind === "credential") return judgeCredential(proof, now);
     if (proof.kind === "session") {
       return verifySession ? verifySession(proof.id, now) : refused({ reason: "session_unknown" });
     }
     return verifyVouched
       ? verifyVouched(proof, now)
       : refused({ reason: "issuer_unknown", issuer: proof.kind });
+  }
+
+  /** What was made from a session is worth nothing without it, however the session ended. */
+  function judgeCredential(
+    proof: CredentialProof,
+    now: EpochSeconds,
+  ): Outcome<Identity> | Promise<Outcome<Identity>> {
+    const identity = verifyCredential?.(proof, now) ?? refused(NO_CREDENTIALS);
+    if (!identity.ok || identity.value.proof.kind !== "session") return identity;
+    const stands = sessionStands?.(identity.value.proof.hash, now) ?? Promise.resolve(false);
+    return stands.then((stands) => (stands ? identity : refused({ reason: "session_unknown" })));
   }
 
   function judge(proof: Proof, now: EpochSeconds): Outcome<Identity> | Promise<Outcome<Identity>> {
@@ -75,6 +95,8 @@ export function createIdentify({
     return Promise.all(presented.proofs.map((proof) => judge(proof, now))).then(unite);
   };
 }
+
+const NO_CREDENTIALS: Refusal = { reason: "proof_invalid", why: "no credentials are given here" };
 
 /**
  * Of several proofs of one user the bearer counts, because the caller put it there on purpose, while the browser

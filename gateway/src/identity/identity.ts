@@ -7,7 +7,8 @@ export type Proof =
   | { readonly kind: "bearer"; readonly token: string }
   /** The value of our session cookie. Ambient: the browser attaches it by itself. */
   | { readonly kind: "session"; readonly id: string }
-  | VouchedProof;
+  | VouchedProof
+  | CredentialProof;
 
 /** What comes from a proven hop: all ambient, since the browser, or IIS for it, attaches them by itself. */
 export type VouchedProof =
@@ -17,6 +18,19 @@ export type VouchedProof =
   | { readonly kind: "certificate"; readonly der: Uint8Array; readonly signed?: SignedIdentity }
   /** What App Service says of the user, base64 of JSON. */
   | { readonly kind: "easy-auth"; readonly principal: string };
+
+/**
+ * A credential of our own making, shown by a NATS client that connects by itself, with what shows that it holds the
+ * credential's key: a copy alone proves nothing.
+ */
+export interface CredentialProof {
+  readonly kind: "credential";
+  readonly jwt: string;
+  /** What nats-server gave the client to sign. */
+  readonly nonce: string;
+  /** base64url of the signature over it. */
+  readonly sig: string;
+}
 
 /** Everything in one request that bears on who sent it. */
 export interface Presented {
@@ -56,7 +70,8 @@ export interface Identity {
   /** What its token was asked for, as lines of a policy (`publish orders.eu.>`); absent = all that the policy gives. */
   readonly asked?: readonly string[];
   readonly proof: {
-    readonly kind: Proof["kind"];
+    /** A credential stands for the proof it was given for, and names that. */
+    readonly kind: Exclude<Proof["kind"], "credential">;
     /** A hash that names the proof (token or session) in leases and records; base64url SHA-256, 43 characters. */
     readonly hash: string;
   };

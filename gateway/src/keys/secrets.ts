@@ -12,7 +12,9 @@ export type SubkeyLabel =
   /** Derives the message id of a request with an `Idempotency-Key`. */
   | "idempotent-id"
   /** Derives the inbox of an identity. */
-  | "inbox";
+  | "inbox"
+  /** Seals the identity in a credential for a client that connects by itself. */
+  | "direct-credential";
 
 /** One secret, the same on all instances of a gateway. It lives in a closure, so no log or `inspect` shows it. */
 export interface ClusterSecret {

@@ -7,6 +7,7 @@ import type { Nkey } from "../credentials/nkey.ts";
 import { GatewayError, messageOf } from "../errors.ts";
 import { BUCKETS, type ControlStreamOptions, controlStreams, ensureStream } from "./control-streams.ts";
 import { type Dial, unfitVersion } from "./dial.ts";
+import { dialGatewayUser } from "./gateway-user.ts";
 
 /** The gateway's own connection to its account CONTROL, where its state lives. */
 export interface Control {
@@ -50,7 +51,9 @@ const AVOID_UNFIT_WAIT_MS = 1_000;
 export async function openControl(options: OpenControl): Promise<Control> {
   const late = AbortSignal.timeout(options.startTimeoutMs ?? START_TIMEOUT_MS);
   const end = options.giveUp ? AbortSignal.any([late, options.giveUp]) : late;
-  const connection = await retrying(end, () => connectAs(options));
+  const connection = await retrying(end, () =>
+    dialGatewayUser({ ...options, name: `countersign/${options.instance} control` }),
+  );
   try {
     const client = jetstream(connection, {
       timeout: REQUEST_TIMEOUT_MS,
@@ -66,19 +69,6 @@ export async function openControl(options: OpenControl): Promise<Control> {
     await connection.close();
     throw error;
   }
-}
-
-function connectAs({ dial, user, proxyKey, instance }: OpenControl): Promise<NatsConnection> {
-  return dial({
-    name: `countersign/${instance} control`,
-    inboxPrefix: user.inboxPrefix,
-    reconnect: true,
-    answer: (nonce) => ({
-      jwt: user.jwt,
-      sig: user.userKey.sign(nonce).toString("base64url"),
-      ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
-    }),
-  });
 }
 
 async function controlOf(

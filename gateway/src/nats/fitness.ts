@@ -5,7 +5,8 @@ import { GatewayError, messageOf } from "../errors.ts";
 import type { Clock } from "../time.ts";
 import type { Control } from "./control.ts";
 import { AUDIT_STREAM } from "./control-streams.ts";
-import { type Answer, type Dial, SERVER_VERSION_MIN, unfitVersion } from "./dial.ts";
+import { type Dial, SERVER_VERSION_MIN, unfitVersion } from "./dial.ts";
+import { answerAs } from "./gateway-user.ts";
 
 /** What one check of the NATS cluster found. Anything not ok means that the gateway is not ready. */
 export interface Finding {
@@ -85,7 +86,7 @@ async function versionsOfAll(
   const connection = await dial({
     name: "countersign fitness",
     inboxPrefix: system.inboxPrefix,
-    answer: answerFor(system, proxyKey),
+    answer: answerAs(system, proxyKey),
   });
   try {
     const servers: ServerVersion[] = [];
@@ -121,7 +122,7 @@ async function checkJetStream({ control }: FitnessParts): Promise<Finding> {
 /** Shows our own credential without the proxy's signature, as a thief would: it must be refused. */
 async function checkProxy({ dial, user }: FitnessParts): Promise<Finding> {
   const refusal = await refusalOf(
-    dial({ name: "countersign fitness", inboxPrefix: user.inboxPrefix, answer: answerFor(user, undefined) }),
+    dial({ name: "countersign fitness", inboxPrefix: user.inboxPrefix, answer: answerAs(user, undefined) }),
   );
   const enforced = refusal !== undefined && /authorization violation/i.test(refusal);
   return finding("trusted-proxy", enforced, {
@@ -144,7 +145,7 @@ async function checkControlLine({
     dial({
       name: "x".repeat(Math.max(0, padding)),
       inboxPrefix: user.inboxPrefix,
-      answer: answerFor(user, proxyKey),
+      answer: answerAs(user, proxyKey),
     }),
   );
   return finding("control-line", refusal === undefined, {
@@ -175,14 +176,6 @@ async function refusalOf(dialling: Promise<NatsConnection>): Promise<string | un
     if (error instanceof GatewayError) return error.message;
     throw error;
   }
-}
-
-function answerFor(user: GatewayUser, proxyKey: Nkey | undefined): (nonce: string) => Answer {
-  return (nonce) => ({
-    jwt: user.jwt,
-    sig: user.userKey.sign(nonce).toString("base64url"),
-    ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
-  });
 }
 
 function finding(

@@ -1,0 +1,35 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { GatewayUser } from "../credentials/nats-keys.ts";
+import type { Nkey } from "../credentials/nkey.ts";
+import type { Answer, Dial } from "./dial.ts";
+
+/** How a user of the gateway's own shows who it is, on each connection anew. */
+export function answerAs(user: GatewayUser, proxyKey: Nkey | undefined): (nonce: string) => Answer {
+  return (nonce) => ({
+    jwt: user.jwt,
+    sig: user.userKey.sign(nonce).toString("base64url"),
+    ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
+  });
+}
+
+/**
+ * Connects a user of the gateway's own for as long as the gateway runs: it reconnects by itself.
+ *
+ * @throws GatewayError `NATS_UNREACHABLE`, `NATS_UNFIT`
+ */
+export function dialGatewayUser({
+  dial,
+  user,
+  proxyKey,
+  name,
+}: {
+  readonly dial: Dial;
+  readonly user: GatewayUser;
+  /** Absent where no proxy is trusted. */
+  readonly proxyKey?: Nkey;
+  /** Shown in nats-server's list of connections. */
+  readonly name: string;
+}): Promise<NatsConnection> {
+  const answer = answerAs(user, proxyKey);
+  return dial({ name, inboxPrefix: user.inboxPrefix, reconnect: true, answer });
+}

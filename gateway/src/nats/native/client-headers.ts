@@ -17,6 +17,8 @@ const LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}): ?([\x21-\x7e](?:[\x20-\x7e]
  */
 export function parseClientHeaders(block: Buffer): Outcome<HeaderList> {
   if (block.length > HEADER_BYTES_MAX) return no("headers", `at most ${HEADER_BYTES_MAX} bytes`);
+  // nats.js writes headers that it was given and that are none as a block of no bytes.
+  if (block.length === 0) return allowed([]);
   const text = block.toString("latin1");
   if (!text.startsWith(VERSION_LINE) || !text.endsWith("\r\n\r\n"))
     return no("headers", "expected NATS/1.0, one header a line, and an empty line");

@@ -46,15 +46,10 @@ async function watch(): Promise<{ readonly subjects: string[]; readonly flush: (
   return { subjects, flush: () => stack.admin.flush() };
 }
 
-/** @param why  of the refusal, where several have the same action */
-async function refusalOf(action: string, why?: string): Promise<JsonObject | undefined> {
+async function refusalOf(action: string): Promise<JsonObject | undefined> {
   for (let wait = 0; wait < 50; wait += 1) {
-    const refusals = stack
-      .audit()
-      .filter((one) => one.action === action && one.outcome === "refused")
-      .map(({ refusal }) => refusal as JsonObject);
-    const found = refusals.find((refusal) => why === undefined || refusal.why === why);
-    if (found) return found;
+    const line = stack.audit().find((one) => one.action === action && one.outcome === "refused");
+    if (line) return line.refusal as JsonObject;
     await delay(50);
   }
   return undefined;
@@ -78,9 +73,8 @@ describe("the upgrade", () => {
     ]) {
       assert.equal(hidden in info, false, hidden);
     }
-    webSocket.send("SUB lab.x 1\r\n");
+    webSocket.send("PUB lab.x 1\r\nx\r\n");
     assert.match(await webSocket.closed(), /-ERR 'Authorization Violation'\r\n$/);
-    assert.equal((await refusalOf("connect native", "a command before CONNECT"))?.reason, "proof_missing");
   });
 
   test("with a wrong proof is an ordinary answer", async () => {
@@ -127,7 +121,6 @@ describe("a client", () => {
       const webSocket = await connected();
       webSocket.send(bytes);
       assert.match(await webSocket.closed(), new RegExp(`-ERR '${words}'\r\n$`));
-      assert.equal((await refusalOf("connect native", words))?.reason, "request_invalid");
     });
   }
 

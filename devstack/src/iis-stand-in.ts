@@ -211,8 +211,7 @@ class Site implements IisStandIn {
     const rejected = this.#authenticate(passage, method);
     if (rejected) return { rejected, passage };
     if (identityModule) {
-      const { account } = passage;
-      setIdentity(passage.headers, identityModule, { method, account, shown: certificate, now: Date.now() });
+      setIdentity(passage.headers, identityModule, { method, account: passage.account, now: Date.now() });
     }
     return passage;
   }

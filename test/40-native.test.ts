@@ -3,12 +3,14 @@
  * it may not do is refused in nats-server's own words, and its credential is renewed behind its back.
  */
 import assert from "node:assert/strict";
+import { rename, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
 import { createVerifier, remoteKeySet, type Verifier } from "@countersign/seal";
 import { headers, type Msg, type NatsConnection, type Subscription, wsconnect } from "@nats-io/nats-core";
+import { versionOf } from "countersign/policy/parse.ts";
 import { connectNative, nativeUrl } from "./native-client.ts";
 import { type JsonObject, startTestStack, type TestStack } from "./support.ts";
 
@@ -417,6 +419,50 @@ describe("the record", () => {
     );
     assert.equal(completed?.outcome, "received");
   });
+});
+
+describe("another policy", () => {
+  test("ends what it takes away in nats-server's words, and gives what it adds, on a connection that stays", async () => {
+    const nc = await connectNative(stack, "alice");
+    const ended = new Promise<string>((resolve) => {
+      nc.subscribe("work.>", {
+        queue: "workers",
+        callback: (error) => void (error && resolve(error.message)),
+      });
+    });
+    const kept = nc.subscribe("lab.kept");
+    await nc.flush();
+    const before = nc.info?.client_id;
+    const narrowed = POLICY.replace("      - subscribe work.> queue workers\n", "      - subscribe new.>\n");
+    await replacePolicy(narrowed);
+    assert.equal(await ended, 'Permissions Violation for Subscription to "work.>" using queue "workers"');
+    const added = nc.subscribe("new.>");
+    await nc.flush();
+    assert.notEqual(nc.info?.client_id, before, "another credential");
+    stack.admin.publish("new.one", "new");
+    nc.publish("lab.kept", "kept");
+    assert.equal((await take(added, 1))[0]?.string(), "new");
+    assert.equal((await take(kept, 1))[0]?.string(), "kept");
+    // Requests go on, though the inbox has another name by now.
+    assert((await nc.request("inventory.check", "apples", { timeout: 5_000 })).data.length > 0);
+    await replacePolicy(narrowed.replace("      - connect native\n", ""));
+    assert.match(String(await nc.closed()), /Authentication Revoked/i);
+    await replacePolicy(POLICY);
+    [alice, bob] = await Promise.all([connectNative(stack, "alice"), connectNative(stack, "bob")]);
+  });
+
+  async function replacePolicy(text: string): Promise<void> {
+    await writeFile(`${stack.policyFile}.new`, text);
+    await rename(`${stack.policyFile}.new`, stack.policyFile);
+    // Looked at every second; asking who one is tells which policy is in force.
+    const version = versionOf([{ path: "policy.yaml", text }]);
+    for (let wait = 0; wait < 100; wait += 1) {
+      const { policy } = (await stack.call("/v1/whoami", { token: stack.token("alice") })).json();
+      if (policy === version) return;
+      await delay(100);
+    }
+    assert.fail("the policy is not in force");
+  }
 });
 
 describe("the end", () => {

@@ -46,10 +46,15 @@ async function watch(): Promise<{ readonly subjects: string[]; readonly flush: (
   return { subjects, flush: () => stack.admin.flush() };
 }
 
-async function refusalOf(action: string): Promise<JsonObject | undefined> {
+/** @param why  of the refusal, where several have the same action */
+async function refusalOf(action: string, why?: string): Promise<JsonObject | undefined> {
   for (let wait = 0; wait < 50; wait += 1) {
-    const line = stack.audit().find((one) => one.action === action && one.outcome === "refused");
-    if (line) return line.refusal as JsonObject;
+    const refusals = stack
+      .audit()
+      .filter((one) => one.action === action && one.outcome === "refused")
+      .map(({ refusal }) => refusal as JsonObject);
+    const found = refusals.find((refusal) => why === undefined || refusal.why === why);
+    if (found) return found;
     await delay(50);
   }
   return undefined;
@@ -73,8 +78,9 @@ describe("the upgrade", () => {
     ]) {
       assert.equal(hidden in info, false, hidden);
     }
-    webSocket.send("PUB lab.x 1\r\nx\r\n");
+    webSocket.send("SUB lab.x 1\r\n");
     assert.match(await webSocket.closed(), /-ERR 'Authorization Violation'\r\n$/);
+    assert.equal((await refusalOf("connect native", "a command before CONNECT"))?.reason, "proof_missing");
   });
 
   test("with a wrong proof is an ordinary answer", async () => {
@@ -121,6 +127,7 @@ describe("a client", () => {
       const webSocket = await connected();
       webSocket.send(bytes);
       assert.match(await webSocket.closed(), new RegExp(`-ERR '${words}'\r\n$`));
+      assert.equal((await refusalOf("connect native", words))?.reason, "request_invalid");
     });
   }
 

@@ -45,8 +45,11 @@ interface Place {
   readonly issuers?: string;
 }
 
-/** Starts a gateway that listens elsewhere. Its administration listener says that it runs, since it answers anybody. */
-async function start(name: string, { publicUrl, listen, issuers = "" }: Place): Promise<GatewayProcess> {
+/** Writes a configuration that listens elsewhere. Its administration listener answers anybody. */
+async function configured(
+  name: string,
+  { publicUrl, listen, issuers = "" }: Place,
+): Promise<{ readonly configFile: string; readonly adminUrl: string }> {
   const adminPort = await findFreePort();
   const text = readFileSync(stack.configFile, "utf8")
     .replace(/^public-url: .*$/m, `public-url: ${publicUrl}`)
@@ -54,7 +57,16 @@ async function start(name: string, { publicUrl, listen, issuers = "" }: Place): 
     .replace(/^issuers:$/m, `issuers:\n${issuers}`);
   const configFile = join(stack.stateDir, `${name}.yaml`);
   writeFileSync(configFile, `${text}instance: ${name}\nadmin: { address: '127.0.0.1:${adminPort}' }\n`);
-  const gateway = await startGateway({ configFile, publicUrl: `http://127.0.0.1:${adminPort}` });
+  return { configFile, adminUrl: `http://127.0.0.1:${adminPort}` };
+}
+
+async function start(
+  name: string,
+  place: Place,
+  env: Readonly<Record<string, string>> = {},
+): Promise<GatewayProcess> {
+  const { configFile, adminUrl } = await configured(name, place);
+  const gateway = await startGateway({ configFile, publicUrl: adminUrl, env });
   await eventually("the public listener", () => (gateway.log().includes('"msg":"ready"') ? true : undefined));
   return gateway;
 }
@@ -173,6 +185,146 @@ test("a proxy on a Unix socket of this machine gives addresses", {
     assert.deepEqual([record?.remote, record?.hop], ["192.0.2.8", "socket"]);
   } finally {
     await gateway.stop();
+  }
+});
+
+/** A certificate that an authority of ours issued to somebody, base64 of DER, and the authority's own. */
+async function issued(): Promise<{ readonly certificate: string; readonly authority: string }> {
+  const times = { notBefore: new Date(Date.now() - 60_000), notAfter: new Date(Date.now() + 3_600_000) };
+  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const common = { ...times, signingAlgorithm: ALGORITHM };
+  const authority = await x509.X509CertificateGenerator.createSelfSigned({
+    ...common,
+    name: "CN=Corp CA",
+    keys,
+    extensions: [new x509.BasicConstraintsExtension(true)],
+  });
+  const certificate = await x509.X509CertificateGenerator.create({
+    ...common,
+    subject: "CN=alice, O=Corp",
+    issuer: "CN=Corp CA",
+    publicKey: (await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])).publicKey,
+    signingKey: keys.privateKey,
+  });
+  return {
+    certificate: Buffer.from(certificate.rawData).toString("base64"),
+    authority: authority.toString("pem"),
+  };
+}
+
+const CERTIFICATE_ISSUERS = `  iis: { windows-auth: true, key: { file: iis.key } }
+  certs: { client-certificates: true, ca: clients.pem, users: [ { user: alice, issuer: CN=Corp CA, subject: [ CN=alice, O=Corp ] } ] }`;
+
+test("a client certificate that ASP.NET Core Module V2 passes on names its user", async () => {
+  const { certificate, authority } = await issued();
+  writeFileSync(join(stack.stateDir, "clients.pem"), authority);
+  const { configFile } = await configured("certificates", {
+    publicUrl: stack.gatewayUrl,
+    listen: "{ behind: iis-ancm }",
+    issuers: CERTIFICATE_ISSUERS,
+  });
+  const options = {
+    port: Number(new URL(stack.gatewayUrl).port),
+    backend: { kind: "ancm", configFile },
+  } as const;
+  const site = await startIisStandIn({
+    ...options,
+    logFolder: join(stack.stateDir, "certificates"),
+    certificate,
+  });
+  try {
+    const answer = await stack.call("/v1/whoami", { headers: DELIBERATE });
+    assert.deepEqual([answer.status, answer.json().user], [200, "certs-alice"], answer.text);
+    assert.equal((await stack.call("/v1/whoami")).status, 403, "browsers show it by themselves");
+  } finally {
+    await site.stop();
+  }
+});
+
+test("behind ARR a client certificate counts that the module signed the hash of, and no visitor's own header", async () => {
+  const { certificate, authority } = await issued();
+  writeFileSync(join(stack.stateDir, "clients.pem"), authority);
+  const port = await findFreePort();
+  const listen = `{ address: '127.0.0.1:${port}', behind: iis-arr, proof: { file: proof } }`;
+  const gateway = await start("arr-certificates", {
+    publicUrl: stack.gatewayUrl,
+    listen,
+    issuers: CERTIFICATE_ISSUERS,
+  });
+  const backend = { kind: "arr", port, proof: "s".repeat(40) } as const;
+  const logFolder = join(stack.stateDir, "arr-certificates");
+  const whoami = async (
+    url: string,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<readonly unknown[]> => {
+    const answer = await send(`${url}/v1/whoami`, { headers: { ...DELIBERATE, ...headers } });
+    return [answer.status, answer.json().user ?? answer.json().code];
+  };
+  const forged = { "X-ARR-ClientCert": certificate };
+  const signing = { key: KEY, certificate: true };
+  const shown = await startIisStandIn({ logFolder, backend, certificate, identityModule: signing });
+  const notShown = await startIisStandIn({ logFolder, backend, identityModule: signing });
+  const withoutModule = await startIisStandIn({ logFolder, backend });
+  try {
+    assert.deepEqual(await whoami(shown.url, {}), [200, "certs-alice"]);
+    assert.deepEqual(await whoami(notShown.url, forged), [401, "unauthenticated"], "the module took it away");
+    assert.deepEqual(await whoami(withoutModule.url, forged), [401, "unauthenticated"], "nobody signed it");
+    const [record] = stack.audit().slice(-1);
+    const { why } = (record?.refusal ?? {}) as JsonObject;
+    assert.equal(why, "a client certificate that the module of IIS does not confirm");
+  } finally {
+    for (const site of [shown, notShown, withoutModule]) await site.stop();
+    await gateway.stop();
+  }
+});
+
+test("what App Service says of a user counts inside App Service, and is refused everywhere else", async () => {
+  const tenant = "9f2c0000-0000-0000-0000-000000000000";
+  const claim = (typ: string, val: string): object => ({
+    typ: `http://schemas.microsoft.com/identity/claims/${typ}`,
+    val,
+  });
+  const claims = [claim("tenantid", tenant), claim("objectidentifier", "1b7e")];
+  const principal = Buffer.from(JSON.stringify({ auth_typ: "aad", claims })).toString("base64");
+  const headers = {
+    ...DELIBERATE,
+    "x-ms-client-principal": principal,
+    "x-ms-client-principal-name": "alice",
+  };
+  for (const [enabled, expected] of [
+    ["True", [200, "azure-1b7e"]],
+    ["", [400, "invalid_proof"]],
+  ] as const) {
+    const port = await findFreePort();
+    const url = `http://127.0.0.1:${port}`;
+    const place = {
+      publicUrl: url,
+      listen: `{ address: '127.0.0.1:${port}' }`,
+      issuers: `  azure: { easy-auth: aad, entra-tenant: ${tenant} }`,
+    };
+    const gateway = await start("azure", place, { WEBSITE_AUTH_ENABLED: enabled });
+    try {
+      const answer = await send(`${url}/v1/whoami`, { headers });
+      assert.deepEqual([answer.status, answer.json().user ?? answer.json().code], expected, answer.text);
+    } finally {
+      await gateway.stop();
+    }
+  }
+});
+
+test("an application below the site's root: everything hangs under its path, the shutdown call too", async () => {
+  const publicUrl = `${stack.gatewayUrl}/apps/bus`;
+  const { configFile } = await configured("application", { publicUrl, listen: "{}" });
+  const backend = { kind: "ancm", configFile, applicationPath: "/apps/bus" } as const;
+  const port = Number(new URL(stack.gatewayUrl).port);
+  const site = await startIisStandIn({ port, logFolder: join(stack.stateDir, "application"), backend });
+  try {
+    const token = stack.token("alice");
+    assert.equal((await send(`${publicUrl}/v1/whoami`, { token })).status, 200);
+    assert.equal((await send(`${stack.gatewayUrl}/v1/whoami`, { token })).status, 404);
+    assert.equal(await site.recycle(), true, "it ended by itself when it was asked to");
+  } finally {
+    await site.stop();
   }
 });
 

@@ -211,7 +211,8 @@ class Site implements IisStandIn {
     const rejected = this.#authenticate(passage, method);
     if (rejected) return { rejected, passage };
     if (identityModule) {
-      setIdentity(passage.headers, identityModule, { method, account: passage.account, now: Date.now() });
+      const { account } = passage;
+      setIdentity(passage.headers, identityModule, { method, account, shown: certificate, now: Date.now() });
     }
     return passage;
   }

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from "node:crypto";
+import { createHmac, hash, randomBytes } from "node:crypto";
 import type { WindowsAccount } from "./accounts.ts";
 import type { Headers } from "./headers.ts";
 
@@ -8,6 +8,8 @@ export interface IdentityModuleOptions {
   readonly key: string;
   /** `CountersignGroups`. Default `names`. */
   readonly groups?: "none" | "sids" | "names";
+  /** `CountersignCertificate`. Default false. */
+  readonly certificate?: boolean;
 }
 
 /** BeginRequest: whatever a client sent under our names is taken away; `_` is `-` to IIS. */
@@ -22,20 +24,28 @@ export function stripIdentity(headers: Headers): void {
   }
 }
 
+/** What the module sees of a request. */
+export interface SeenRequest {
+  readonly method: string;
+  readonly account: WindowsAccount | undefined;
+  /** The client certificate, base64 of DER. */
+  readonly shown: string | undefined;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
 /** PostAuthenticateRequest: the header is set on every request, also on one that nobody signed in. */
 export function setIdentity(
   headers: Headers,
-  { key, groups = "names" }: IdentityModuleOptions,
-  {
-    method,
-    account,
-    now,
-  }: { readonly method: string; readonly account: WindowsAccount | undefined; readonly now: number },
+  { key, groups = "names", certificate = false }: IdentityModuleOptions,
+  { method, account, shown, now }: SeenRequest,
 ): void {
   const lines =
     account && groups !== "none"
       ? account.groups.map(({ sid, name }) => (groups === "names" ? `${sid}\t${name}` : sid))
       : [];
+  const certificateHash =
+    certificate && shown !== undefined ? hash("sha256", Buffer.from(shown, "base64"), "hex") : "";
   const payload = payloadOf({
     milliseconds: String(Math.floor(now)),
     nonce: randomBytes(16).toString("hex"),
@@ -43,7 +53,7 @@ export function setIdentity(
     authenticationType: account ? "Negotiate" : "",
     sid: account?.sid ?? "",
     account: account?.name ?? "",
-    certificateHash: "",
+    certificateHash,
     how: account && groups !== "none" ? "all" : "none",
     groups: lines,
   });

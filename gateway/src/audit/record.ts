@@ -82,7 +82,7 @@ export interface AuditCompletion {
   readonly messages?: number;
   /** Of their payloads, all together. */
   readonly bytes?: number;
-  /** Roots of the trees that sealed many messages, each base64url. A thousand make a line, more make more lines. */
+  /** Roots of the trees that sealed the messages of one transaction, each base64url; beyond a thousand, on more lines. */
   readonly roots?: readonly string[];
 }
 

@@ -177,6 +177,36 @@ test("renderCompletion() makes several lines of many transactions and counts the
   );
 });
 
+test("renderRecord() says of one that stands for many that it does", () => {
+  assert.equal(JSON.parse(renderRecord({ ...least, many: true })).many, true);
+  assert.equal("many" in JSON.parse(renderRecord(least)), false);
+});
+
+test("renderCompletion() spreads the roots of one transaction over lines that all name it, and counts once", () => {
+  const roots = Array.from({ length: 2_500 }, (_, i) => String(i).padStart(43, "r"));
+  const lines = renderCompletion({ ...completion, txns: ["t"], messages: 9, bytes: 99, roots });
+  assert.ok(lines.every((line) => line.length <= LINE_BYTES_MAX));
+  const parsed = lines.map((line) => JSON.parse(line));
+  assert.deepEqual(
+    parsed.map(({ txns, messages, bytes }) => [txns, messages, bytes]),
+    [
+      [["t"], 9, 99],
+      [["t"], undefined, undefined],
+      [["t"], undefined, undefined],
+    ],
+  );
+  assert.deepEqual(
+    parsed.flatMap((line) => line.roots),
+    roots,
+  );
+});
+
+test("renderCompletion() writes no roots of several transactions: which were whose, nobody could tell", () => {
+  const hostile = Array.from({ length: 1_000 }, () => "\u2028".repeat(100));
+  const lines = renderCompletion({ ...completion, txns: hostile, roots: hostile });
+  assert.ok(lines.every((line) => line.length <= LINE_BYTES_MAX && !line.includes("roots")));
+});
+
 test("renderRecord() yields one line of parseable ASCII for any strings", () => {
   const text = fc.string({ unit: "binary", maxLength: 2_000 });
   fc.assert(

@@ -107,11 +107,11 @@ export function renderRecord(record: AuditRecord): string {
 
 /**
  * One completion as lines of JSON: more than one beyond `TXNS_PER_LINE_MAX` transactions or `ROOTS_PER_LINE_MAX` roots,
- * the first with the counts. No completion has many of both.
+ * the first with the counts. Roots are those of one transaction; of several, none are written.
  */
 export function renderCompletion(entry: AuditCompletion): readonly string[] {
   const lines: string[] = [];
-  const { roots = [] } = entry;
+  const roots = entry.txns.length === 1 ? (entry.roots ?? []) : [];
   const lineCount = Math.max(
     1,
     Math.ceil(entry.txns.length / TXNS_PER_LINE_MAX),

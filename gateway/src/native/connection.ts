@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type { Admission } from "../admit.ts";
+import { uuidv7 } from "@countersign/seal";
+import { type Admission, identityFacts } from "../admit.ts";
 import type { Identity } from "../identity/identity.ts";
 import type { NotBeforeKey } from "../identity/session.ts";
 import { ClientOutput } from "../nats/native/client-output.ts";
@@ -76,7 +77,7 @@ export class NativeConnection implements ClientHandler, NativeClient {
     if (!info) return void this.end("unavailable");
     const known = this.#arrival.admission?.grant.limits.payloadBytes;
     this.#output.write(infoLine(info, known ?? UNKNOWN_PAYLOAD_BYTES_MAX));
-    this.#timer = setTimeout(() => this.#refuseProof(), CONNECT_WITHIN_MS).unref();
+    this.#timer = setTimeout(() => this.#refuseUnproved("no CONNECT in time"), CONNECT_WITHIN_MS).unref();
   }
 
   feed(chunk: Buffer): void {
@@ -109,31 +110,32 @@ export class NativeConnection implements ClientHandler, NativeClient {
 
   publish(publish: ClientPublish): void {
     if (this.#session) this.#session.publish(publish);
-    else this.#refuseProof();
+    else this.#refuseUnproved("a command before CONNECT");
   }
 
   subscribe(subject: string, queue: string | undefined, sid: string): void {
     if (this.#session) this.#session.subscribe(subject, queue, sid);
-    else this.#refuseProof();
+    else this.#refuseUnproved("a command before CONNECT");
   }
 
   unsubscribe(sid: string, max: number | undefined): void {
     if (this.#session) this.#session.unsubscribe(sid, max);
-    else this.#refuseProof();
+    else this.#refuseUnproved("a command before CONNECT");
   }
 
   ping(): void {
     if (this.#session) this.#session.ping();
-    else this.#refuseProof();
+    else this.#refuseUnproved("a command before CONNECT");
   }
 
   pong(): void {}
 
   fault(fault: ClientFault): void {
     if (!this.#connecting) {
-      this.#refuseProof();
+      this.#refuseUnproved(fault);
       return;
     }
+    this.#recordRefused({ reason: "request_invalid", what: "NATS protocol", why: fault });
     this.#output.write(errLine(fault));
     void this.end("closed");
   }
@@ -224,6 +226,27 @@ export class NativeConnection implements ClientHandler, NativeClient {
   #refuseProof(): void {
     this.#output.write(errLine("Authorization Violation"));
     void this.end("closed");
+  }
+
+  /** Nothing has judged it, and so nothing has recorded it. */
+  #refuseUnproved(why: string): void {
+    this.#recordRefused({ reason: "proof_missing", why });
+    this.#refuseProof();
+  }
+
+  /** The connection ends with it, whether the record can be written or not. */
+  #recordRefused(refusal: Refusal): void {
+    const { audit, clock, instance } = this.#parts;
+    const { facts, admission } = this.#arrival;
+    const identity = this.#holder?.identity ?? admission?.identity;
+    const now = clock();
+    audit
+      .record({
+        ...{ kind: "decision", at: isoTimeOf(now), instance, ...facts, txn: uuidv7(now * 1000) },
+        ...{ action: "connect native", outcome: "refused", refusal },
+        ...(identity && identityFacts(identity)),
+      })
+      .catch(() => {});
   }
 
   /** Of one that was allowed: how it ended. */

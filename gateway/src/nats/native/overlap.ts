@@ -17,6 +17,9 @@ const HELD_BYTES_MAX = 16 * 1024 * 1024;
  * The time in which two links are subscribed to the same. What the next one brings is held back until the old one has
  * brought its last, and what that has brought already is dropped from it, message by message (equal ones are counted).
  * In a queue group no message comes on both.
+ *
+ * Two messages that are the same to the last byte cannot be told apart: where one comes just before the next link is
+ * subscribed, and its twin just after the old one is not, the twin is dropped. Sealed messages have no twins.
  */
 export class Overlap {
   readonly old: NativeLink;

@@ -222,17 +222,11 @@ describe("subjects that cannot be", () => {
   });
 });
 
-describe("what this version does not offer is refused, not passed over", () => {
+describe("what is not known here, or only a stream could keep, is refused, not passed over", () => {
   const request = { status: 400, code: "invalid_request", reason: "request_invalid" };
   const header = { status: 400, code: "invalid_header", reason: "header_refused" };
 
-  for (const query of [
-    "stream=ORDERS",
-    "streams=ORDERS",
-    "Subject=lab.eu.b",
-    "__proto__=1",
-    "subject[]=lab.eu.b",
-  ]) {
+  for (const query of ["streams=ORDERS", "Subject=lab.eu.b", "__proto__=1", "subject[]=lab.eu.b"]) {
     test(`the parameter ${query}`, async () => {
       await assertRefused(await publish(`subject=lab.eu.a&${query}`), request);
     });

@@ -11,6 +11,15 @@ export interface Done {
   readonly root?: string | undefined;
   /** Who replied, where a seal proves it. */
   readonly by?: string | undefined;
+  /** Where a stream has it. */
+  readonly stored?: StoredAt | undefined;
+}
+
+export interface StoredAt {
+  readonly stream: string;
+  readonly sequence: number;
+  /** It was there before. */
+  readonly duplicate: boolean;
 }
 
 /** Keeps a completion's line under 64 KiB: a txn is 36 characters. */
@@ -27,15 +36,14 @@ export function createCompletions({
   readonly instance: string;
 }): (done: Done) => void {
   function completeTogether(done: readonly Done[]): void {
-    const alike = Map.groupBy(
-      done,
-      ({ outcome, why, root, by }) => `${outcome} ${why ?? ""} ${root ?? ""} ${by ?? ""}`,
+    const alike = Map.groupBy(done, ({ outcome, why, root, by, stored }) =>
+      [outcome, why, root, by, stored?.stream, stored?.duplicate].join(" "),
     );
     const at = isoTimeOf(clock());
     for (const group of alike.values()) {
       const [first] = group;
       if (!first) continue;
-      const { outcome, why, root, by } = first;
+      const { outcome, why, root, by, stored } = first;
       audit.complete({
         kind: "completion",
         at,
@@ -45,6 +53,11 @@ export function createCompletions({
         ...(why !== undefined && { why }),
         ...(root !== undefined && { root }),
         ...(by !== undefined && { by }),
+        ...(stored && {
+          stream: stored.stream,
+          sequences: group.map((one) => one.stored?.sequence ?? 0),
+          ...(stored.duplicate && { duplicate: true }),
+        }),
       });
     }
   }

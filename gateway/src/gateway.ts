@@ -116,8 +116,13 @@ async function compose(base: Base): Promise<Gateway> {
   const audit = openAudit(base, { control: state.control, instance });
   // Between closing the pool and the log: what the last confirmations complete is handed over at a turn's end.
   running.add(() => nextTurn());
-  const credentialFor = createCredentialFor(base, keys);
-  const pool = openPool(base, { dial, keys, instance, credentialFor });
+  const pool = openPool(base, {
+    dial,
+    keys,
+    instance,
+    credentialFor: createCredentialFor(base, keys, "gateway"),
+  });
+  const credentialFor = createCredentialFor(base, keys, "client");
   const signIn = signInOf(base, { issuers, sessions: state.sessions, keys });
   const { admit, effects, streams, native } = createFlow(base, {
     ...{ ...state, policy, issuers, signIn, audit, pool, instance, keys, credentialFor },

@@ -8,7 +8,8 @@ import type { AuditCompletion } from "./audit/record.ts";
 import type { Identity } from "./identity/identity.ts";
 import type { Confirmation, Connection, InboundMessage, OutboundMessage, Pool } from "./nats/connection.ts";
 import type { Grant } from "./policy/grant.ts";
-import { createPublish, type Message } from "./publish.ts";
+import type { Message } from "./prepare.ts";
+import { createPublish } from "./publish.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 
 const NOW = 1_000_000;

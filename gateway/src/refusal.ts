@@ -67,6 +67,23 @@ export type EffectRefusal =
   | { readonly reason: "nats_unavailable"; readonly why: string }
   | { readonly reason: "no_responders"; readonly subject: string }
   | { readonly reason: "timeout"; readonly timeoutMs: number }
+  /** It was sent, and the connection broke before the answer. */
+  | { readonly reason: "connection_lost" }
+  /** No stream took it, and certainly none has it: none is there for the subject, or it has no leader. */
+  | { readonly reason: "no_stream"; readonly stream: string; readonly subject: string }
+  /** A stream other than the one that was named would have taken it. */
+  | { readonly reason: "stream_mismatch"; readonly stream: string; readonly subject: string }
+  /** A precondition does not hold. `last`: the sequence that stands there instead, where nats-server tells it. */
+  | { readonly reason: "precondition_failed"; readonly why: string; readonly last?: number }
+  /** The stream does not take it; `code` is nats-server's. */
+  | {
+      readonly reason: "stream_refused";
+      readonly stream: string;
+      readonly code: number;
+      readonly why: string;
+    }
+  /** It was sent, and whether a stream has it could not be learned in time. */
+  | { readonly reason: "outcome_unknown"; readonly timeoutMs: number }
   | { readonly reason: "record_unwritable"; readonly why: string }
   | { readonly reason: "capacity_exceeded"; readonly what: string; readonly max: number }
   | { readonly reason: "shutting_down" }

@@ -71,9 +71,10 @@ export interface AuditCompletion {
   /**
    * `received`: nats-server confirmed it (PONG after it). `replied`: a reply came. `refused`: nats-server
    * refused what we allowed, a fault to look into. `unknown`: the connection broke before the confirmation.
-   * `failed`: it never left, or was not done. `ended`: a stream ended.
+   * `failed`: it never left, or was not done. `ended`: a stream ended. `stored`: the JetStream stream `stream` has
+   * it; `unknown` then is that it may or may not have it.
    */
-  readonly outcome: "received" | "replied" | "refused" | "unknown" | "failed" | "ended";
+  readonly outcome: "received" | "replied" | "refused" | "unknown" | "failed" | "ended" | "stored";
   readonly why?: string;
   /** Root of the tree that sealed them, base64url; absent for tokens and unsealed effects. */
   readonly root?: string;
@@ -84,6 +85,11 @@ export interface AuditCompletion {
   readonly bytes?: number;
   /** Roots of the trees that sealed the messages of one transaction, each base64url; beyond a thousand, on more lines. */
   readonly roots?: readonly string[];
+  readonly stream?: string;
+  /** Where in the stream: one for each of `txns`, in their order. */
+  readonly sequences?: readonly number[];
+  /** The stream had them before: these transactions have added nothing to it. */
+  readonly duplicate?: true;
 }
 
 /** Writes records. Implemented by audit/log.ts. */

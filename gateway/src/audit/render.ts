@@ -10,7 +10,7 @@ export const LINE_BYTES_MAX = 65_536;
 const STRING_BYTES_MAX = 1_024;
 /** Evidence lists (users, audiences). */
 const LIST_ITEMS_MAX = 16;
-/** Completed transactions in one line: 1,000 UUIDs are 39 kB. More make more lines. */
+/** Completed transactions in one line: 1,000 UUIDs are 39 kB, and their sequences 17 kB at most. More make more lines. */
 const TXNS_PER_LINE_MAX = 1_000;
 /** Roots in one line: 1,000 of 43 characters are 46 kB. */
 const ROOTS_PER_LINE_MAX = 1_000;
@@ -63,6 +63,12 @@ const EVIDENCE: { readonly [R in Refusal["reason"]]: readonly Evidence<R>[] } = 
   nats_unavailable: ["why"],
   no_responders: ["subject"],
   timeout: ["timeoutMs"],
+  connection_lost: [],
+  no_stream: ["stream", "subject"],
+  stream_mismatch: ["stream", "subject"],
+  precondition_failed: ["why", "last"],
+  stream_refused: ["stream", "code", "why"],
+  outcome_unknown: ["timeoutMs"],
   record_unwritable: ["why"],
   capacity_exceeded: ["what", "max"],
   shutting_down: [],
@@ -126,6 +132,10 @@ export function renderCompletion(entry: AuditCompletion): readonly string[] {
     if (entry.by !== undefined) line += `,"by":${quote(entry.by)}`;
     if (entry.messages !== undefined && index === 0) line += `,"messages":${number(entry.messages)}`;
     if (entry.bytes !== undefined && index === 0) line += `,"bytes":${number(entry.bytes)}`;
+    if (entry.stream !== undefined) line += `,"stream":${quote(entry.stream)}`;
+    if (entry.sequences)
+      line += `,"sequences":[${sliceOf(entry.sequences, index, TXNS_PER_LINE_MAX).map(number).join(",")}]`;
+    if (entry.duplicate) line += `,"duplicate":true`;
     if (shown.length > 0) line += `,"roots":[${shown.map((root) => quote(root, ROOT_BYTES_MAX)).join(",")}]`;
     lines.push(`${line}}`);
   }
@@ -133,7 +143,7 @@ export function renderCompletion(entry: AuditCompletion): readonly string[] {
 }
 
 /** Its part of what is spread over lines; a single transaction is on each of them, since it says what they are about. */
-function sliceOf(txns: readonly string[], index: number, most: number): readonly string[] {
+function sliceOf<T>(txns: readonly T[], index: number, most: number): readonly T[] {
   return txns.length === 1 ? txns : txns.slice(index * most, (index + 1) * most);
 }
 

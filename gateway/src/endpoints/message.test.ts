@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { payloadDigest } from "@countersign/seal";
 import type { FastifyRequest } from "fastify";
-import type { Message } from "../publish.ts";
+import type { Message } from "../prepare.ts";
 import { allowed, type Outcome } from "../refusal.ts";
 import { askOf, readMessage } from "./message.ts";
 
@@ -34,27 +34,6 @@ test("readMessage() takes a request without a body for a message without a paylo
     const message = read([], body);
     assert.equal(message.ok && message.value.payload.length, 0);
   }
-});
-
-test("readMessage() refuses what would change the message's meaning and is not offered", () => {
-  const why = "this version does not offer it; send the message without";
-  for (const name of [
-    "Idempotency-Key",
-    "idempotency-key",
-    "Nats-Msg-Id",
-    "NATS-Expected-Stream",
-    "nats-rollup",
-  ]) {
-    const refusal = { reason: "header_refused", header: name.toLowerCase(), why };
-    assert.deepEqual(read([name, "1"]), { ok: false, refusal });
-  }
-  assert.equal(read(["If-None-Match", "1", "Natural", "1", "Idempotency", "1"]).ok, true);
-});
-
-test("readMessage() refuses a subject before it looks at anything else", () => {
-  const message = read(["Idempotency-Key", "1"], undefined, "lab.*");
-  const refusal = { reason: "subject_invalid", subject: "lab.*", why: "has a wildcard" };
-  assert.deepEqual(message, { ok: false, refusal });
 });
 
 test("askOf() asks for the action on the message's subject, and hands on what was refused", () => {

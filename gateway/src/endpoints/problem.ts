@@ -18,6 +18,8 @@ export interface ProblemBody {
   /** One sentence of ours, or a cut part of what the caller sent itself; at most 300 characters. */
   readonly detail?: string;
   readonly requestId: string;
+  /** Of a sequence that a precondition did not meet: the one that stands there. */
+  readonly lastSequence?: number;
 }
 
 export type ProblemCode = keyof typeof PROBLEM_TITLES;
@@ -38,6 +40,8 @@ export const PROBLEM_TITLES = {
   unavailable: "Not available now",
   no_responders: "Nobody answers on this subject",
   timeout: "No answer in time",
+  precondition_failed: "A precondition does not hold",
+  outcome_unknown: "Whether it was stored is not known",
   invalid_policy: "The policy may not go live",
   conflict: "Somebody else changed it meanwhile",
   internal_error: "The gateway failed",
@@ -60,6 +64,8 @@ export const PROBLEM_STATUS: Readonly<Record<ProblemCode, number>> = {
   unavailable: 503,
   no_responders: 503,
   timeout: 504,
+  precondition_failed: 412,
+  outcome_unknown: 504,
   invalid_policy: 422,
   conflict: 409,
   internal_error: 500,
@@ -78,6 +84,7 @@ export interface Face {
   /** `error` of the Bearer challenge (RFC 6750 §3.1); null = a challenge without one, absent = no challenge. */
   readonly challenge?: "invalid_token" | "invalid_request" | null;
   readonly retryAfterSeconds?: number;
+  readonly lastSequence?: number;
 }
 
 /**
@@ -116,6 +123,7 @@ export function dress(face: Face, where: Where): Problem {
       code: face.code,
       ...(face.detail === undefined ? {} : { detail: cut(face.detail) }),
       requestId: where.requestId,
+      ...(face.lastSequence !== undefined && { lastSequence: face.lastSequence }),
     },
   };
 }
@@ -223,11 +231,36 @@ function faceOf(refusal: Refusal): Face {
       return { code: "no_responders", retryAfterSeconds: RETRY_AFTER_SECONDS };
     case "timeout":
       return { code: "timeout" };
+    case "no_stream":
+      return {
+        code: "no_responders",
+        retryAfterSeconds: RETRY_AFTER_SECONDS,
+        // From outside, a stream without a leader and no stream at all look alike.
+        detail: `Nothing was stored: no stream takes ${refusal.subject} now. Either none is there for it, or the stream elects a leader; then send it again.`,
+      };
+    case "stream_mismatch":
+      return {
+        code: "precondition_failed",
+        detail: `Nothing was stored: the stream ${refusal.stream} does not take ${refusal.subject}, another stream does.`,
+      };
+    case "precondition_failed":
+      return {
+        code: "precondition_failed",
+        detail: `Nothing was stored: ${refusal.why}.`,
+        ...(refusal.last !== undefined && { lastSequence: refusal.last }),
+      };
+    case "outcome_unknown":
+      return {
+        code: "outcome_unknown",
+        detail: `No acknowledgement within ${refusal.timeoutMs} ms: the stream may have it or not. With an Idempotency-Key, send it again under the same key; without one, look in the stream first.`,
+      };
     case "internal_error":
       return { code: "internal_error", detail: "Give the request id to your administrator." };
     case "hop_unfit":
     case "check_unavailable":
     case "nats_unavailable":
+    case "connection_lost":
+    case "stream_refused":
     case "record_unwritable":
     case "capacity_exceeded":
     case "shutting_down":

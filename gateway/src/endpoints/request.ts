@@ -1,4 +1,5 @@
 import type { FastifyInstance } from "fastify";
+import { refuseDemands } from "./demands.ts";
 import { httpHeadersOf, valuesByName } from "./headers.ts";
 import { askOf, readMessage } from "./message.ts";
 import { addOperation, operation } from "./operation.ts";
@@ -37,7 +38,8 @@ export function addRequest(app: FastifyInstance, parts: EndpointParts): void {
   const { admit, effects, presentedOf, clock } = parts;
 
   addOperation(app, REQUEST, async (request, query, reply) => {
-    const message = query.ok ? readMessage(request, query.value.subject, clock) : query;
+    const asked = query.ok ? refuseDemands(request, query.value) : query;
+    const message = asked.ok ? readMessage(request, asked.value.subject, clock) : asked;
     const admission = orRefuse(await admit(askOf("request", presentedOf(request), message, request)));
     const answer = orRefuse(await effects.request(admission, orRefuse(message), orRefuse(query).timeout));
     // A header set twice would only overwrite itself.

@@ -1,6 +1,7 @@
 import type { Identity } from "../identity/identity.ts";
 import type { Grant } from "../policy/grant.ts";
 import type { Outcome } from "../refusal.ts";
+import type { StreamAnswer } from "./stream-answer.ts";
 
 /** Headers as name and value pairs, in order, names in the case they travel in. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
@@ -31,8 +32,19 @@ export interface Connection {
   publish(message: OutboundMessage): Outcome<void>;
   /** Fulfils when nats-server has processed everything published so far (one PING for all that wait). Never rejects. */
   confirm(subject: string): Promise<Confirmation>;
-  /** @returns the reply, or `no_responders`, `timeout`, `nats_unavailable` */
+  /** @returns the reply, or `no_responders`, `timeout`, `nats_unavailable`, `connection_lost` */
   request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>>;
+  /**
+   * Publishes one message for a stream.
+   *
+   * @returns what the stream says; where no stream did, `timeout` and `connection_lost` when it may have it all the
+   *   same, anything else when it certainly has not
+   */
+  store(message: OutboundMessage, timeoutMs: number): Promise<Outcome<StreamAnswer>>;
+  /** Whether its server is one by itself: what nobody there answers, nobody elsewhere will. */
+  readonly standalone: boolean;
+  /** It has ended for good, and everything on it. */
+  readonly over: boolean;
   /** @returns the running subscription once nats-server has taken it, or `nats_unavailable` */
   subscribe(options: SubscribeOptions): Promise<Outcome<Subscription>>;
   /** From INFO: largest payload with headers. */

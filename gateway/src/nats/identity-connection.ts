@@ -12,6 +12,7 @@ import type {
 import { faultOfSubscription } from "./headers.ts";
 import type { Link } from "./link.ts";
 import { OTHER_SERVER_SETTLE_MS, pause, renewInMs } from "./renew-when.ts";
+import type { StreamAnswer } from "./stream-answer.ts";
 
 /** Which server to meet again, or to avoid because it is leaving: `host:port`. */
 export interface ServerWish {
@@ -71,6 +72,10 @@ export class IdentityConnection implements Connection {
     return this.#link.alive;
   }
 
+  get standalone(): boolean {
+    return this.#link.standalone;
+  }
+
   get over(): boolean {
     return this.#over;
   }
@@ -103,6 +108,12 @@ export class IdentityConnection implements Connection {
     if (this.#over) return refused({ reason: "nats_unavailable", why: "not connected" });
     if (this.#keptBack) await this.#published();
     return this.#link.request(message, timeoutMs);
+  }
+
+  async store(message: OutboundMessage, timeoutMs: number): Promise<Outcome<StreamAnswer>> {
+    if (this.#over) return refused({ reason: "nats_unavailable", why: "not connected" });
+    if (this.#keptBack) await this.#published();
+    return this.#link.store(message, timeoutMs);
   }
 
   async subscribe(options: SubscribeOptions): Promise<Outcome<Subscription>> {

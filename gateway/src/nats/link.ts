@@ -1,24 +1,22 @@
-import { randomBytes } from "node:crypto";
-import {
-  type Msg,
-  type MsgHdrs,
-  MsgImpl,
-  type NatsConnection,
-  type Subscription as NatsSubscription,
-  errors as natsErrors,
-} from "@nats-io/transport-node";
+import { type MsgHdrs, type NatsConnection, errors as natsErrors } from "@nats-io/transport-node";
 import { messageOf } from "../errors.ts";
+import { acknowledgementPrefixOf } from "../policy/permissions.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Confirmation, InboundMessage, OutboundMessage } from "./connection.ts";
-import { encodeHeaders, faultOfSubject, parseHeaders } from "./headers.ts";
+import { encodeHeaders, faultOfSubject } from "./headers.ts";
+import { Inbox } from "./inbox.ts";
+import { receivedOf } from "./received.ts";
 import { deniedOf } from "./server-error.ts";
+import { parseStreamAnswer, type StreamAnswer } from "./stream-answer.ts";
 
 /** What has been written and not been confirmed by a PONG, at most; beyond, the server or the way is too slow. */
 const UNCONFIRMED_BYTES_MAX = 8 * 1024 * 1024;
 /** Asks for a PONG on its own account when nobody else does, so that the count above comes down. */
 const UNCONFIRMED_BYTES_ASK = 1024 * 1024;
 const REQUESTS_IN_FLIGHT_MAX = 1_000;
+/** A message for a stream is answered within milliseconds; while the stream elects a leader, they wait. */
+const UNACKNOWLEDGED_MAX = 4_096;
 /** Nobody waits for a confirmation but the record, and a PING of its own for each turn would double the writes. */
 const CONFIRM_AFTER_MS = 10;
 /** Longest wait for a PONG before the connection counts as dead. */
@@ -49,30 +47,32 @@ export class Link implements SubscribingLink {
   /** `host:port` as configured. */
   readonly server: string;
   readonly payloadBytesMax: number;
+  /** Whether its server belongs to no cluster. */
+  readonly standalone: boolean;
   /** Fulfils when it is dead, whatever killed it. */
   readonly closed: Promise<void>;
   /** Fulfils when its server announces that it will leave, or never. */
   readonly lameDuck: Promise<void>;
   readonly #connection: NatsConnection;
-  readonly #inbox: string;
-  readonly #requests = new Map<string, PendingRequest>();
+  readonly #replies: Inbox;
+  readonly #acknowledgements: Inbox;
   readonly #batches = new Set<ConfirmBatch>();
   readonly #pings = new Set<(pong: boolean) => void>();
   #gathering: ConfirmBatch | undefined;
-  #answers: NatsSubscription | undefined;
   #alive = true;
   #bytesWritten = 0;
   #bytesConfirmed = 0;
   #faults = 0;
-  #whenIdle: (() => void) | undefined;
 
   constructor(connection: NatsConnection, inboxPrefix: string, expiresAt: EpochSeconds) {
     this.#connection = connection;
-    this.#inbox = `${inboxPrefix}.${randomBytes(9).toString("base64url")}.`;
+    this.#replies = new Inbox(connection, inboxPrefix, REQUESTS_IN_FLIGHT_MAX);
+    this.#acknowledgements = new Inbox(connection, acknowledgementPrefixOf(inboxPrefix), UNACKNOWLEDGED_MAX);
     this.expiresAt = expiresAt;
     this.serverId = connection.info?.server_id ?? "";
     this.server = connection.getServer();
     this.payloadBytesMax = connection.info?.max_payload ?? 0;
+    this.standalone = connection.info?.cluster === undefined;
     const lameDuck = Promise.withResolvers<void>();
     this.lameDuck = lameDuck.promise;
     this.closed = this.#watch(lameDuck.resolve);
@@ -83,7 +83,7 @@ export class Link implements SubscribingLink {
   }
 
   get requestsInFlight(): number {
-    return this.#requests.size;
+    return this.#replies.waiting + this.#acknowledgements.waiting;
   }
 
   /** Judges without sending. @returns the encoded header block */
@@ -178,52 +178,28 @@ export class Link implements SubscribingLink {
     }
   }
 
-  async request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>> {
-    if (this.#requests.size >= REQUESTS_IN_FLIGHT_MAX)
-      return refused({
-        reason: "capacity_exceeded",
-        what: "requests in flight",
-        max: REQUESTS_IN_FLIGHT_MAX,
-      });
-    const judged = this.judge(message);
-    if (!judged.ok) return judged;
-    this.#answers ??= this.#subscribeAnswers();
-    const token = randomBytes(12).toString("base64url");
-    const { promise, resolve } = Promise.withResolvers<Outcome<InboundMessage>>();
-    const timer = setTimeout(() => settle(refused({ reason: "timeout", timeoutMs })), timeoutMs);
-    const settle = (outcome: Outcome<InboundMessage>): void => {
-      clearTimeout(timer);
-      this.#requests.delete(token);
-      if (this.#requests.size === 0) this.#whenIdle?.();
-      resolve(outcome);
-    };
-    this.#requests.set(token, { subject: message.subject, settle });
-    const sent = this.publish(message, this.#inbox + token);
-    if (!sent.ok) settle(sent);
-    return promise;
+  request(message: OutboundMessage, timeoutMs: number): Promise<Outcome<InboundMessage>> {
+    return this.#ask(this.#replies, message, timeoutMs, allowed);
   }
 
-  /** nats-core's own multiplexer reads headers in a way a hostile answer can throw in: it ends the read loop. */
-  #subscribeAnswers(): NatsSubscription {
-    return this.#connection.subscribe(`${this.#inbox}*`, {
-      callback: (error, raw) => {
-        if (error) {
-          this.#answers = undefined;
-          for (const { settle } of this.#requests.values())
-            settle(unavailable("nats-server refused the inbox"));
-          return;
-        }
-        const received = receivedOf(raw);
-        const pending = this.#requests.get(received.message.subject.slice(this.#inbox.length));
-        if (!pending) return;
-        const unanswered = received.status === 503 && received.message.payload.length === 0;
-        pending.settle(
-          unanswered
-            ? refused({ reason: "no_responders", subject: pending.subject })
-            : allowed(received.message),
-        );
-      },
+  /** As `Connection.store`. */
+  store(message: OutboundMessage, timeoutMs: number): Promise<Outcome<StreamAnswer>> {
+    return this.#ask(this.#acknowledgements, message, timeoutMs, ({ payload }) => {
+      const answer = parseStreamAnswer(payload);
+      return answer && allowed(answer);
     });
+  }
+
+  async #ask<T>(
+    inbox: Inbox,
+    message: OutboundMessage,
+    timeoutMs: number,
+    read: (answer: InboundMessage) => Outcome<T> | undefined,
+  ): Promise<Outcome<T>> {
+    const judged = this.judge(message);
+    if (!judged.ok) return judged;
+    const { subject } = message;
+    return inbox.ask({ subject, timeoutMs, send: (reply) => this.publish(message, reply), read });
   }
 
   /** Subscribes without waiting; `settled()` afterwards tells whether nats-server has taken it. */
@@ -249,12 +225,12 @@ export class Link implements SubscribingLink {
 
   /** Closes once the last request in flight is answered, after `withinMs` at the latest. */
   async retire(withinMs: number): Promise<void> {
-    if (this.#requests.size > 0 && this.#alive) {
-      const { promise, resolve } = Promise.withResolvers<void>();
+    if (this.requestsInFlight > 0 && this.#alive) {
+      const { promise: late, resolve } = Promise.withResolvers<void>();
       const timer = setTimeout(resolve, withinMs);
       timer.unref();
-      this.#whenIdle = resolve;
-      await Promise.race([promise, this.closed]);
+      const answered = Promise.all([this.#replies.empty(), this.#acknowledgements.empty()]);
+      await Promise.race([answered, late, this.closed]);
       clearTimeout(timer);
     }
     await this.close();
@@ -289,25 +265,22 @@ export class Link implements SubscribingLink {
     const denied = deniedOf(error.message);
     if (denied?.operation !== "publish") return;
     for (const batch of this.#batches) batch.refused.add(denied.subject);
-    for (const { subject, settle } of this.#requests.values())
-      if (subject === denied.subject) settle(unavailable("nats-server refused what the grant allows"));
+    for (const inbox of [this.#replies, this.#acknowledgements])
+      inbox.fail(
+        { reason: "nats_unavailable", why: "nats-server refused what the grant allows" },
+        denied.subject,
+      );
   }
 
   #die(): void {
     if (!this.#alive) return;
     this.#alive = false;
     for (const settle of this.#pings) settle(false);
-    for (const { settle } of this.#requests.values()) settle(unavailable("the connection was lost"));
-    this.#whenIdle?.();
+    for (const inbox of [this.#replies, this.#acknowledgements]) inbox.fail({ reason: "connection_lost" });
   }
 }
 
 const SENT = allowed<void>(undefined);
-
-interface PendingRequest {
-  readonly subject: string;
-  readonly settle: (outcome: Outcome<InboundMessage>) => void;
-}
 
 interface ConfirmBatch {
   /** Fulfils when all who wait are answered; absent until its PING is on its way. */
@@ -326,20 +299,6 @@ function unavailable(why: string): {
 /** nats-core asks the headers of a message only for their encoding. */
 function asHeaders(block: Uint8Array): MsgHdrs {
   return { encode: () => block } as unknown as MsgHdrs;
-}
-
-/** What came, with headers that anybody may have written. */
-export function receivedOf(raw: Msg): { readonly status?: number; readonly message: InboundMessage } {
-  const { status, headers } = raw instanceof MsgImpl ? rawHeadersOf(raw) : { status: undefined, headers: [] };
-  const reply = raw.reply;
-  const message = { subject: raw.subject, payload: raw.data, headers, ...(reply && { reply }) };
-  return status === undefined ? { message } : { status, message };
-}
-
-/** Never `raw.headers`: nats-core's parser throws on a header name it does not like, and that ends its read loop. */
-function rawHeadersOf(raw: MsgImpl): ReturnType<typeof parseHeaders> {
-  const bytes = raw._msg.hdr;
-  return bytes > 0 ? parseHeaders(raw._rdata.subarray(0, bytes)) : { headers: [] };
 }
 
 function ignore(): void {}

@@ -1,7 +1,7 @@
 import { DeliverPolicy, type JsMsg, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
 import type { InboundMessage } from "./connection.ts";
-import { receivedOf } from "./link.ts";
+import { receivedOf } from "./received.ts";
 
 /** A message as a stream keeps it. */
 export interface StoredMessage {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NatsPermissions } from "./grant.ts";
-import { permissionsOf } from "./permissions.ts";
+import { permissionsOf, withAcknowledgements } from "./permissions.ts";
 import { grantOf, roleOf } from "./testing/fixtures.ts";
 
 function told(may: readonly string[], never: readonly string[] = [], more = ""): NatsPermissions {
@@ -94,4 +94,15 @@ test("permissionsOf() opens buckets by key", () => {
     ],
     deny: ["$KV.K.a.x"],
   });
+});
+
+test("withAcknowledgements() lets only them come to who may publish, and nothing to who may not", () => {
+  const acknowledged = (may: readonly string[]) => withAcknowledgements(told(may), "_INBOX.i").sub;
+  assert.deepEqual(acknowledged(["publish a.b"]), { allow: ["_INBOX.i.ack.>"] });
+  assert.deepEqual(acknowledged(["publish a.b", "subscribe c"]), {
+    allow: ["c", "_INBOX.i.ack.>"],
+    deny: ["c >"],
+  });
+  assert.deepEqual(acknowledged(["request a.b"]), { allow: ["_INBOX.i.>"] });
+  assert.deepEqual(acknowledged(["read-audit"]), NOTHING);
 });

@@ -30,6 +30,23 @@ export function needsInbox(grant: Grant): boolean {
   return grant.may.some(({ verb }) => REPLIED.has(verb));
 }
 
+/**
+ * What nats-server is told besides of a connection that nobody but this process speaks on: that acknowledgements of
+ * streams come to it. A publisher who speaks for himself does not get that, since nats-server cannot tell an
+ * acknowledgement from any other reply, and whoever receives replies may request.
+ */
+export function withAcknowledgements(permissions: NatsPermissions, inboxPrefix: string): NatsPermissions {
+  const { pub, sub } = permissions;
+  if (!pub.allow || sub.allow?.includes(`${inboxPrefix}.>`)) return permissions;
+  const entry = `${acknowledgementPrefixOf(inboxPrefix)}.>`;
+  return { ...permissions, sub: sub.allow ? { ...sub, allow: [...sub.allow, entry] } : { allow: [entry] } };
+}
+
+/** Where acknowledgements of streams arrive, below an identity's inbox. */
+export function acknowledgementPrefixOf(inboxPrefix: string): string {
+  return `${inboxPrefix}.ack`;
+}
+
 const REPLIED: ReadonlySet<string> = new Set(["request", "read-stream", "read-kv", "write-kv"]);
 
 function listsOf(allow: readonly string[], deny: readonly string[]): NatsPermissions["pub"] {

@@ -1,5 +1,9 @@
-/** Behind IIS, by a stand-in: ASP.NET Core Module V2, and ARR with URL Rewrite. devstack/src/iis-stand-in.ts says what it is worth. */
+/**
+ * Behind IIS, by a stand-in: ASP.NET Core Module V2, and ARR with URL Rewrite. devstack/src/iis-stand-in.ts says what it is
+ * worth. With COUNTERSIGN_REAL_IIS=1, on a Windows machine that may be changed, a real one takes its place.
+ */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -8,12 +12,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type GatewayProcess, startGateway } from "@countersign/devstack/gateway-process.ts";
 import { pretendTicket, WINDOWS_ACCOUNTS, type WindowsUserId } from "@countersign/devstack/iis/accounts.ts";
-import {
-  type AncmBackend,
-  type ArrBackend,
-  type IisStandIn,
-  startIisStandIn,
-} from "@countersign/devstack/iis-stand-in.ts";
+import type { AncmBackend, ArrBackend, IisSite } from "@countersign/devstack/iis/site.ts";
+import { startRealIis } from "@countersign/devstack/iis-real.ts";
+import { startIisStandIn } from "@countersign/devstack/iis-stand-in.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
 import { type Msg, type Subscription, type WsConnectionOptions, wsconnect } from "@nats-io/nats-core";
 import { WebSocket } from "ws";
@@ -41,6 +42,10 @@ roles:
       - publish orders.eu.*.create
       - subscribe orders.eu.>
 `;
+const isReal = process.env.COUNTERSIGN_REAL_IIS === "1";
+const startIis = isReal ? startRealIis : startIisStandIn;
+/** What the stand-in is told to do, and a real one does not do on demand. */
+const onStandIn = { skip: isReal && "a real IIS is not told to do this" };
 const PUBLISH = "/v1/publish?subject=orders.eu.1.create";
 const PROOF = randomBytes(32).toString("base64url");
 const KEY = randomBytes(32).toString("base64");
@@ -51,7 +56,7 @@ const DELIBERATE = { "countersign-request": "1" };
 /** One variant of the whole: NATS, provider, the gateway, and the stand-in before it at the public URL. */
 interface Bench {
   readonly stack: TestStack;
-  readonly site: IisStandIn;
+  readonly site: IisSite;
   /** Where the gateway itself listens. */
   readonly gatewayPort: () => number;
   /** Ends the gateway behind ARR, a service of its own, and nothing else. */
@@ -78,7 +83,7 @@ async function startBench(kind: "ancm" | "arr"): Promise<Bench> {
   writeFileSync(join(stack.stateDir, "iis.key"), KEY, { mode: 0o600 });
   const backend: AncmBackend | ArrBackend =
     kind === "ancm" ? { kind, configFile: stack.configFile } : { kind, port, proof: PROOF };
-  const site = await startIisStandIn({
+  const site = await startIis({
     port: Number(new URL(stack.gatewayUrl).port),
     logFolder: stack.stateDir,
     backend,
@@ -106,7 +111,8 @@ function windows(user: WindowsUserId): Readonly<Record<string, string>> {
 }
 
 /** The site's log so far, each line by the names of its fields. */
-function iisLog({ logFile }: IisStandIn): readonly Readonly<Record<string, string>>[] {
+function iisLog({ logFile, flushLog }: IisSite): readonly Readonly<Record<string, string>>[] {
+  flushLog();
   const lines = readFileSync(logFile, "utf8").split("\r\n").filter(Boolean);
   const names =
     lines
@@ -119,7 +125,7 @@ function iisLog({ logFile }: IisStandIn): readonly Readonly<Record<string, strin
 }
 
 /** The line of a request that got as far as the gateway. */
-function iisLineOf(site: IisStandIn, answer: Answer): Promise<Readonly<Record<string, string>>> {
+function iisLineOf(site: IisSite, answer: Answer): Promise<Readonly<Record<string, string>>> {
   const requestId = answer.headers["x-request-id"];
   return eventually("the line in the log of IIS", () =>
     iisLog(site).find((line) => line["x-request-id"] === requestId),
@@ -299,7 +305,9 @@ for (const kind of ["ancm", "arr"] as const) {
       assert.deepEqual([record?.remote, record?.hop], ["127.0.0.1", undefined]);
     });
 
-    describe("with Windows authentication", () => {
+    describe("with Windows authentication", {
+      skip: isReal && "a real ticket needs a client that has one",
+    }, () => {
       before(() => bench.site.setWindowsAuthentication(true));
       after(() => bench.site.setWindowsAuthentication(false));
 
@@ -396,6 +404,26 @@ for (const kind of ["ancm", "arr"] as const) {
   });
 }
 
+if (isReal) {
+  for (const kind of ["ancm", "arr"] as const) {
+    test(`behind ${kind}, Windows signs in whoever runs this, and the gateway knows their SID`, async () => {
+      const { stack, site, stop } = await startBench(kind);
+      try {
+        site.setWindowsAuthentication(true);
+        const url = `${stack.gatewayUrl}/v1/whoami`;
+        const curl = ["--silent", "--negotiate", "--user", ":", "--header", "Countersign-Request: 1", url];
+        const answer = JSON.parse(execFileSync("curl.exe", curl, { encoding: "utf8" })) as JsonObject;
+        const [, sid] =
+          /"(S-1-5-[0-9-]+)"/.exec(execFileSync("whoami", ["/user", "/fo", "csv"], { encoding: "utf8" })) ??
+          [];
+        assert.deepEqual([answer.issuer, answer.user], ["iis", `iis-${sid}`]);
+      } finally {
+        await stop();
+      }
+    });
+  }
+}
+
 test("the process that IIS started ends when IIS asks: streams are told, and the next request starts another", async () => {
   const { stack, site, stop } = await startBench("ancm");
   try {
@@ -428,48 +456,56 @@ test("while the gateway is down, ARR answers 502.3 by itself, and its log knows 
   }
 });
 
-test("a timeout of IIS that is shorter than the heartbeat cuts a stream, and its log says why", async () => {
-  const { stack, site, gatewayPort, stop } = await startBench("arr");
-  const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, requestTimeoutMs: 300 } as const;
-  const hasty = await startIisStandIn({ logFolder: join(stack.stateDir, "hasty"), backend });
-  try {
-    const url = `${hasty.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`;
-    const stream = await openStream(url, { token: stack.token("alice") });
-    await stream.ended;
-    const line = await eventually("the line", () => iisLog(hasty)[0]);
-    assert.deepEqual([line["cs-uri-stem"], line["sc-win32-status"]], ["/v1/subscribe", "12002"]);
-    assert.notEqual(hasty.port, site.port);
-  } finally {
-    await hasty.stop();
-    await stop();
-  }
-});
+test(
+  "a timeout of IIS that is shorter than the heartbeat cuts a stream, and its log says why",
+  onStandIn,
+  async () => {
+    const { stack, site, gatewayPort, stop } = await startBench("arr");
+    const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, requestTimeoutMs: 300 } as const;
+    const hasty = await startIisStandIn({ logFolder: join(stack.stateDir, "hasty"), backend });
+    try {
+      const url = `${hasty.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`;
+      const stream = await openStream(url, { token: stack.token("alice") });
+      await stream.ended;
+      const line = await eventually("the line", () => iisLog(hasty)[0]);
+      assert.deepEqual([line["cs-uri-stem"], line["sc-win32-status"]], ["/v1/subscribe", "12002"]);
+      assert.notEqual(hasty.port, site.port);
+    } finally {
+      await hasty.stop();
+      await stop();
+    }
+  },
+);
 
-test("ARR's own buffer holds events back: what the setting of our generator does not", async () => {
-  const { stack, gatewayPort, stop } = await startBench("arr");
-  const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, minResponseBuffer: 262_144 } as const;
-  const holding = await startIisStandIn({ logFolder: join(stack.stateDir, "holding"), backend });
-  try {
-    const token = stack.token("alice");
-    const opening = openStream(`${holding.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`, { token });
-    const direct = await stack.stream(["orders.eu.>"], { token });
-    await stack.call(PUBLISH, { method: "POST", token });
-    await direct.read(1);
-    const late = await Promise.race([opening, Promise.resolve("nothing yet")]);
-    assert.equal(late, "nothing yet");
-    direct.leave();
-    await holding.stop();
-    await opening.then(
-      (stream) => stream.leave(),
-      () => {},
-    );
-  } finally {
-    await holding.stop();
-    await stop();
-  }
-});
+test(
+  "ARR's own buffer holds events back: what the setting of our generator does not",
+  onStandIn,
+  async () => {
+    const { stack, gatewayPort, stop } = await startBench("arr");
+    const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, minResponseBuffer: 262_144 } as const;
+    const holding = await startIisStandIn({ logFolder: join(stack.stateDir, "holding"), backend });
+    try {
+      const token = stack.token("alice");
+      const opening = openStream(`${holding.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`, { token });
+      const direct = await stack.stream(["orders.eu.>"], { token });
+      await stack.call(PUBLISH, { method: "POST", token });
+      await direct.read(1);
+      const late = await Promise.race([opening, Promise.resolve("nothing yet")]);
+      assert.equal(late, "nothing yet");
+      direct.leave();
+      await holding.stop();
+      await opening.then(
+        (stream) => stream.leave(),
+        () => {},
+      );
+    } finally {
+      await holding.stop();
+      await stop();
+    }
+  },
+);
 
-test("handles of Windows tokens are refused loudly: nobody could close them", async () => {
+test("handles of Windows tokens are refused loudly: nobody could close them", onStandIn, async () => {
   const { stack, site, stop } = await startBench("ancm");
   await site.stop();
   const leaking = await startIisStandIn({

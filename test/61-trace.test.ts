@@ -7,7 +7,8 @@ import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { type GatewayProcess, startGateway } from "@countersign/devstack/gateway-process.ts";
 import { pretendTicket, WINDOWS_ACCOUNTS } from "@countersign/devstack/iis/accounts.ts";
-import { type IisStandIn, startIisStandIn } from "@countersign/devstack/iis-stand-in.ts";
+import type { IisSite } from "@countersign/devstack/iis/site.ts";
+import { startIisStandIn } from "@countersign/devstack/iis-stand-in.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
 import { connectNative } from "./native-client.ts";
 import { type Answer, type JsonObject, startTestStack, type TestStack } from "./support.ts";
@@ -39,7 +40,7 @@ interface Traced {
 }
 
 let stack: TestStack;
-let site: IisStandIn;
+let site: IisSite;
 let gateway: GatewayProcess;
 
 before(async () => {

@@ -18,72 +18,19 @@ import { Agent, createServer, type IncomingMessage, request, type ServerResponse
 import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { accountOf, type WindowsAccount } from "./iis/accounts.ts";
-import { type AncmProcess, type AncmProcessOptions, startAncmProcess } from "./iis/ancm-process.ts";
+import { type AncmProcess, startAncmProcess } from "./iis/ancm-process.ts";
 import { escapePath, filter, type Rejected } from "./iis/filtering.ts";
 import { type Client, forwardAsAncm, forwardAsArr, rewriteAsArr } from "./iis/forward.ts";
 import { Headers } from "./iis/headers.ts";
-import { type IdentityModuleOptions, setIdentity, stripIdentity } from "./iis/identity-module.ts";
+import { setIdentity, stripIdentity } from "./iis/identity-module.ts";
+import type { AncmBackend, IisSite, IisSiteOptions } from "./iis/site.ts";
 import { openW3cLog } from "./iis/w3c-log.ts";
 
-export interface IisStandInOptions {
-  /** Of 127.0.0.1. Default: a free one. */
-  readonly port?: number;
-  /** The log goes into `W3SVC1` below it. */
-  readonly logFolder: string;
-  readonly backend: AncmBackend | ArrBackend;
-  /** Our module in App_Code. Absent: it is not there. */
-  readonly identityModule?: IdentityModuleOptions;
-  /** Windows authentication is on, and anonymous is off but for `anonymousPaths` and preflights. Default false. */
-  readonly windowsAuthentication?: boolean;
-  /** `<location path="…">` with anonymous authentication: paths from the root of the site, with all below them. */
-  readonly anonymousPaths?: readonly string[];
+export interface IisStandInOptions extends IisSiteOptions {
   /** As if TLS ended here. Default false. */
   readonly pretendTls?: boolean;
   /** The client certificate that every visitor shows: base64 of DER. */
   readonly certificate?: string;
-}
-
-export interface AncmBackend
-  extends Pick<
-    AncmProcessOptions,
-    "configFile" | "program" | "shutdownTimeLimitMs" | "startupTimeLimitMs" | "env"
-  > {
-  readonly kind: "ancm";
-  /** Default `/`. */
-  readonly applicationPath?: string;
-  /** Default false, as our generator writes it; the module's own default is true. */
-  readonly forwardWindowsAuthToken?: boolean;
-  /** `requestTimeout`: so long the process may send nothing. Default two minutes. */
-  readonly requestTimeoutMs?: number;
-}
-
-export interface ArrBackend {
-  readonly kind: "arr";
-  /** Port of 127.0.0.1, where the gateway runs as a service of its own. */
-  readonly port: number;
-  /** What the rule sets as `HTTP_COUNTERSIGN_PROOF`. */
-  readonly proof?: string;
-  /** `minResponseBuffer`, bytes. Default 0, as our generator writes it; ARR's own default is 256 KB. */
-  readonly minResponseBuffer?: number;
-  /** Whether the rule empties `HTTP_SEC_WEBSOCKET_EXTENSIONS`. Default true. */
-  readonly removesExtensions?: boolean;
-  /** `timeout`. Default two minutes. */
-  readonly requestTimeoutMs?: number;
-}
-
-/** A running site. */
-export interface IisStandIn {
-  readonly url: string;
-  readonly port: number;
-  /** The W3C log of the site. */
-  readonly logFile: string;
-  /** The process behind ASP.NET Core Module V2; undefined before it is started, after it was shut down, and for ARR. */
-  readonly process: () => AncmProcess | undefined;
-  /** Switches Windows authentication, and anonymous the other way, as an administrator does. */
-  readonly setWindowsAuthentication: (isOn: boolean) => void;
-  /** Ends the process as a recycling pool does, so that the next request starts another. @returns whether it ended by itself */
-  readonly recycle: () => Promise<boolean>;
-  readonly stop: () => Promise<void>;
 }
 
 const REQUEST_TIMEOUT_MS = 120_000;
@@ -103,13 +50,13 @@ interface Passage {
   account: WindowsAccount | undefined;
 }
 
-export async function startIisStandIn(options: IisStandInOptions): Promise<IisStandIn> {
+export async function startIisStandIn(options: IisStandInOptions): Promise<IisSite> {
   const site = new Site(options);
   await site.start();
   return site;
 }
 
-class Site implements IisStandIn {
+class Site implements IisSite {
   readonly #options: IisStandInOptions;
   readonly #server = createServer();
   readonly #sockets = new Set<Socket>();
@@ -144,6 +91,9 @@ class Site implements IisStandIn {
   get logFile(): string {
     return this.#log.file;
   }
+
+  /** Each line is written at once. */
+  readonly flushLog = (): void => {};
 
   readonly process = (): AncmProcess | undefined => this.#running;
 

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { type Ask, createAdmit } from "./admit.ts";
 import type { AuditRecord } from "./audit/record.ts";
 import type { Identity, Presented } from "./identity/identity.ts";
+import type { Action } from "./policy/action.ts";
 import type { Grant, GrantLine } from "./policy/grant.ts";
 import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
 
@@ -89,7 +90,11 @@ test("admit() gives identity, grant and the line that allows it, and has recorde
   const { admit, records } = bench();
   const ask = askFor("orders.1");
   const outcome = await admit(ask);
-  assert.deepEqual(outcome, allowed({ identity: ADA, grant: GRANT, line: LINE, facts: ask.facts, at: 50 }));
+  const action = { verb: "publish", subject: "orders.1" } as const;
+  assert.deepEqual(
+    outcome,
+    allowed({ identity: ADA, grant: GRANT, line: LINE, action, facts: ask.facts, at: 50 }),
+  );
   assert.deepEqual(records, [
     {
       kind: "decision",
@@ -238,5 +243,23 @@ test("admit() needs no rule for a question, but an identity", async () => {
   assert.deepEqual(
     [records[0]?.action, records[0]?.outcome, records[0]?.rule],
     ["whoami", "allowed", undefined],
+  );
+});
+
+test("admit() decides an action that only who asks makes definite, and records it as it turned out", async () => {
+  const { admit, records } = bench();
+  const { message, ...ask } = askFor("");
+  const under = (identity: Identity, grant: Grant): Outcome<Action> =>
+    identity === ADA && grant === GRANT
+      ? allowed({ verb: "publish", subject: "orders.mine" })
+      : refused({ reason: "not_found", path: "mine" });
+  const outcome = await admit({ ...ask, action: { asked: "publish what is mine", under } });
+  assert(outcome.ok);
+  assert.deepEqual(outcome.value.action, { verb: "publish", subject: "orders.mine" });
+  const nobody = bench({ identify: () => refused({ reason: "proof_missing" }) });
+  await nobody.admit({ ...ask, action: { asked: "publish what is mine", under } });
+  assert.deepEqual(
+    [records[0]?.action, nobody.records[0]?.action],
+    ["publish orders.mine", "publish what is mine"],
   );
 });

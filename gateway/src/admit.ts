@@ -13,7 +13,7 @@ export interface Ask {
   /** Refused when not even well-formed: that too is a decision, and recorded. */
   readonly presented: Outcome<Presented>;
   /** Refused when its subject is not well-formed. A Question has no effect on NATS and needs only an Identity. */
-  readonly action: Outcome<Action> | Question;
+  readonly action: Outcome<Action> | ActionUnder | Question;
   /** What the action is done to, where the policy does not decide by it: the record names it before the effect. */
   readonly object?: string;
   /** For a message, so that the record names it before it leaves. */
@@ -21,6 +21,13 @@ export interface Ask {
   /** What else this entrance holds against a Grant that allows the action. */
   readonly unless?: (grant: Grant) => Refusal | undefined;
   readonly facts: RequestFacts;
+}
+
+/** An action that only who asks, and under which Grant, makes definite: the filter of a consumer of one's own. */
+export interface ActionUnder {
+  /** In words, for the record of somebody who is nobody: `read-stream ORDERS consumers [billing]`. */
+  readonly asked: string;
+  readonly under: (identity: Identity, grant: Grant) => Outcome<Action>;
 }
 
 /** What somebody asks about themselves, as it is recorded: `whoami`, `explain publish orders.eu.1.create`. */
@@ -49,6 +56,8 @@ export interface Admission {
   readonly grant: Grant;
   /** The line that allows it; absent for a Question, which needs none. */
   readonly line?: GrantLine;
+  /** What it allows; absent for a Question. */
+  readonly action?: Action;
   readonly facts: RequestFacts;
   readonly at: EpochSeconds;
 }
@@ -85,10 +94,11 @@ export function createAdmit({
     } catch (error) {
       return { identity, outcome: unavailable("grant", error) };
     }
-    const outcome = "question" in ask.action ? allowed(undefined) : judgeAction(ask, ask.action, grant);
+    const action = "under" in ask.action ? ask.action.under(identity, grant) : ask.action;
+    const outcome = "question" in action ? allowed(undefined) : judgeAction(ask, action, grant);
     // A refused action takes nothing from the rate, so that a mistyped subject does not use up the right ones.
     const rate = outcome.ok && ask.message ? withinRate(identity, grant, now) : allowed(undefined);
-    return { identity, grant, outcome: rate.ok ? outcome : rate };
+    return { identity, grant, action, outcome: rate.ok ? outcome : rate };
   }
 
   return async function admit(ask) {
@@ -108,11 +118,12 @@ export function createAdmit({
     } catch (error) {
       return refused({ reason: "record_unwritable", why: messageOf(error) });
     }
-    const { identity, grant, outcome } = verdict;
+    const { identity, grant, outcome, action = ask.action } = verdict;
     if (!outcome.ok) return outcome;
     if (!identity || !grant) return refused({ reason: "proof_missing" });
     const line = outcome.value;
-    return allowed({ identity, grant, facts: ask.facts, at: now, ...(line && { line }) });
+    const allowedAction = "ok" in action && action.ok ? { action: action.value } : {};
+    return allowed({ identity, grant, facts: ask.facts, at: now, ...(line && { line }), ...allowedAction });
   };
 }
 
@@ -144,6 +155,8 @@ export function createRecordRefused({
 interface Verdict {
   readonly identity?: Identity;
   readonly grant?: Grant;
+  /** Absent while nobody is known who could have asked. */
+  readonly action?: Outcome<Action> | Question;
   readonly outcome: Outcome<GrantLine | undefined>;
 }
 
@@ -169,7 +182,7 @@ function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: strin
     at: isoTimeOf(now),
     instance,
     ...ask.facts,
-    action: actionText(ask),
+    action: actionText(verdict.action ?? ask.action, ask.object),
     outcome: outcome.ok ? "allowed" : "refused",
     ...(identity && identityFacts(identity)),
     ...(outcome.ok ? outcome.value && { rule: outcome.value.rule } : { refusal: outcome.refusal }),
@@ -192,8 +205,9 @@ export function identityFacts(
   };
 }
 
-function actionText({ action, object }: Ask): string {
+function actionText(action: Ask["action"], object: string | undefined): string {
   if ("question" in action) return action.question;
+  if ("under" in action) return action.asked;
   if (!action.ok) return describe(action.refusal);
   return object === undefined ? formatAction(action.value) : `${formatAction(action.value)} ${object}`;
 }

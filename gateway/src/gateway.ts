@@ -20,7 +20,7 @@ import { messageOf } from "./errors.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf } from "./identity/cookie.ts";
-import { createIdentify } from "./identity/identify.ts";
+import { createIdentify, revocationOf } from "./identity/identify.ts";
 import type { Identity } from "./identity/identity.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
@@ -370,6 +370,8 @@ function createFlow(
     native: openNative(base, {
       ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },
       names: { ...seals, workload },
+      revocationOf: (identity) => revocationOf(identity, (key) => sessions.notBefore(key)),
+      grantOf: grantUnder(policy, base),
       seal: createSealTurn({ ...sealing, clock, after: "turn" }),
     }),
   };

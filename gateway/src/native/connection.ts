@@ -151,7 +151,7 @@ export class NativeConnection implements ClientHandler, NativeClient {
     const holder = this.#holder;
     if (!holder) return;
     const grant = grantOf(holder.identity);
-    if (!grant || !decide(grant, { verb: "connect", way: "native" }).ok) return void this.end("policy");
+    if (!grant || !mayConnect(grant)) return void this.end("policy");
     if (this.#session) this.#session.regrant(grant);
     else holder.grant = grant;
     this.#endInTime(holder);
@@ -176,7 +176,15 @@ export class NativeConnection implements ClientHandler, NativeClient {
     const admission = await this.#admit(options);
     if (this.#over) return;
     if (!admission.ok) return this.#refuseProof();
-    const { identity, grant, facts } = admission.value;
+    const { identity, facts } = admission.value;
+    // Since it was judged, its record was written: what a sign-out or another policy ended meanwhile, nothing else ends.
+    const revocation = this.#parts.revocationOf(identity);
+    const grant = this.#parts.grantOf(identity);
+    if (revocation || !grant || !mayConnect(grant)) {
+      this.#recordRefused(revocation ?? { reason: "not_granted", action: "connect native" });
+      this.#refuseProof();
+      return;
+    }
     const seated = this.#host.seat(admission.value);
     if (!seated.ok) {
       this.#output.write(errLine("maximum connections exceeded"));
@@ -198,6 +206,8 @@ export class NativeConnection implements ClientHandler, NativeClient {
       ...{ wire: this.#wire, output: this.#output, parser: this.#parser },
       onOver: (why) => void this.end(why),
     });
+    // The policy was replaced while it was being dialled.
+    if (holder.grant.hash !== grant.hash) this.#session.renew();
     this.#wire.resume();
     this.#parser.resume();
   }
@@ -261,4 +271,8 @@ export class NativeConnection implements ClientHandler, NativeClient {
       ...{ outcome: "ended", why, messages },
     });
   }
+}
+
+function mayConnect(grant: Grant): boolean {
+  return decide(grant, { verb: "connect", way: "native" }).ok;
 }

@@ -8,7 +8,7 @@ import type { ServerInfo } from "../nats/native/info.ts";
 import type { JetStreamJudge, JetStreamJudgeParts } from "../nats/native/jetstream.ts";
 import type { DialNativeLink } from "../nats/native/splice.ts";
 import type { Grant } from "../policy/grant.ts";
-import type { Outcome } from "../refusal.ts";
+import type { Outcome, Refusal } from "../refusal.ts";
 import type { Sealed } from "../seal-turn.ts";
 import type { Sender } from "../subscribe.ts";
 import type { Clock, EpochSeconds } from "../time.ts";
@@ -63,4 +63,8 @@ export interface NativeParts extends NativeShared {
   readonly dialLinkOf: (of: LinkOf) => DialNativeLink;
   readonly nextExpiry: (identity: Identity, grant: Grant) => Outcome<EpochSeconds>;
   readonly tokenBytesMax: number;
+  /** Asked once more when the proof has been recorded: what was signed out meanwhile. Throws when it cannot be known. */
+  readonly revocationOf: (identity: Identity) => Refusal | undefined;
+  /** Under the policy in force now; undefined for an identity that can have none. */
+  readonly grantOf: (identity: Identity) => Grant | undefined;
 }

@@ -76,7 +76,7 @@ export class Session {
       onRequest: (link, asked, head, bytes) => this.#replies.remember(link, asked, head, bytes),
       owes: (link) => this.#replies.owes(link),
       onInfo: (info) => this.#takeInfo(info),
-      onError: (text) => this.#takeError(text),
+      onError: (text, link) => this.#takeError(text, link),
       hold: () => this.#hold(1),
       release: () => this.#hold(-1),
       onDrain: () => this.#steer(),
@@ -126,20 +126,27 @@ export class Session {
       return;
     }
     this.#arriving += 1;
+    const { grant } = this.#parts.holder;
     const step = this.#outbox.reserve();
     step.run = () => {
       this.#arriving -= 1;
-      if (!this.#subscriptions.isTaken(sid)) {
-        this.#subscriptions.add(asked, this.#replies.lineOf(asked) !== undefined);
-        if (subject.startsWith("_INBOX.")) this.#judge.listens(subject);
-      }
-      if (this.#parts.options.verbose) this.#parts.output.write(OK);
+      // Another policy may have come in force while it was being recorded.
+      if (grant === this.#parts.holder.grant || this.#judgeSubject(asked).ok) this.#begin(asked);
+      else this.#parts.output.write(subscriptionViolation(asked));
     };
     this.#record(action, decision).then(
       () => this.#outbox.ready(step),
       () => this.#parts.onOver("unavailable"),
     );
     this.#steer();
+  }
+
+  #begin(asked: Asked): void {
+    if (!this.#subscriptions.isTaken(asked.sid)) {
+      this.#subscriptions.add(asked, this.#replies.lineOf(asked) !== undefined);
+      if (asked.subject.startsWith("_INBOX.")) this.#judge.listens(asked.subject);
+    }
+    if (this.#parts.options.verbose) this.#parts.output.write(OK);
   }
 
   unsubscribe(sid: string, max: number | undefined): void {
@@ -183,7 +190,12 @@ export class Session {
       const action = formatAction({ verb: "subscribe", subject, ...(queue !== undefined && { queue }) });
       this.#record(action, decision).catch(() => this.#parts.onOver("unavailable"));
     }
-    if (changed) this.#splice.renewNow();
+    if (changed) this.renew();
+  }
+
+  /** Takes up the grant of now: another link, under a credential minted for it. */
+  renew(): void {
+    this.#splice.renewNow();
   }
 
   /** What was taken from the client still leaves, for a while; nothing more is taken. */
@@ -311,9 +323,9 @@ export class Session {
   }
 
   /** nats-server refuses what we allowed: a fault to look into, and the client's to know. */
-  #takeError(text: string): void {
+  #takeError(text: string, link: NativeLink): void {
     const denied = deniedOf(text);
-    const subject = denied && (this.#splice.live.inbox.toClient(denied.subject) ?? denied.subject);
+    const subject = denied && (link.inbox.toClient(denied.subject) ?? denied.subject);
     if (denied?.operation === "publish" && subject !== undefined) {
       const decision = decide(this.#parts.holder.grant, { verb: "publish", subject });
       if (decision.ok) this.#tallies.markRefused(decision.value);

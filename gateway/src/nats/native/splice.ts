@@ -24,7 +24,7 @@ export interface SpliceParts {
   /** Whether requests that came on this link are still to be answered, which only it may do. */
   readonly owes: (link: NativeLink) => boolean;
   readonly onInfo: (info: ServerInfo) => void;
-  readonly onError: (text: string) => void;
+  readonly onError: (text: string, link: NativeLink) => void;
   /** Stops what the client publishes and asks for, and lets it go on. */
   readonly hold: () => void;
   readonly release: () => void;
@@ -114,7 +114,8 @@ export class Splice implements LinkHandler {
   }
 
   error(link: NativeLink, text: string): void {
-    if (link === this.live) this.#parts.onError(text);
+    // What the next one does not take, the client would wait for in vain.
+    if (link === this.live || link === this.#next) this.#parts.onError(text, link);
   }
 
   drained(link: NativeLink): void {

@@ -30,7 +30,16 @@ export async function connectByHand(url: string, jwt: string, user: Nkey): Promi
   const reader = readLines(socket);
   const info = JSON.parse((await reader.next()).slice("INFO ".length)) as { readonly nonce: string };
   const sig = user.sign(info.nonce).toString("base64url");
-  const options = { jwt, sig, verbose: false, pedantic: false, lang: "test", version: "0", protocol: 1 };
+  const options = {
+    jwt,
+    sig,
+    verbose: false,
+    pedantic: false,
+    headers: true,
+    lang: "test",
+    version: "0",
+    protocol: 1,
+  };
   socket.write(`CONNECT ${JSON.stringify(options)}\r\nPING\r\n`);
   const answer = await reader.until("PONG");
   const failure = answer.errors.find((error) => error.includes("Authorization"));

@@ -59,8 +59,9 @@ function ordered(name: string, more: object = {}): object {
 
 test("an unfiltered ordered consumer reads what the Grant says, under an own name that its client never sees", async () => {
   const alice = await start({ may: READER });
-  const made = await alice.ask(`${CREATE}.oc_1`, ordered("oc_1"));
+  const made = await alice.ask(`${CREATE}.oc_1`, ordered("oc_1", { inactive_threshold: 3_600e9 }));
   assert.deepEqual(made.asked, [`${CREATE}.demo-alice-3.orders.eu.>`]);
+  assert.equal(made.json.config.inactive_threshold, 300e9, "it does not outlive its reader by more");
   assert.equal(made.json.name, "oc_1");
   assert.equal(made.json.config.name, "oc_1");
   assert.equal(made.json.config.filter_subject, "orders.eu.>");
@@ -237,6 +238,7 @@ test("what a consumer is asked to be beyond its reader's rights is refused, in w
     ["wildcard inbox", { deliver_subject: "_INBOX.>" }, /own inbox/],
     ["queue push", { deliver_subject: "_INBOX.a", deliver_group: "g" }, /deliver_group/],
     ["backoff", { backoff: [1] }, /backoff/],
+    ["durable", { durable_name: "oc_9" }, /durable/],
     ["paused", { pause_until: "2030-01-01T00:00:00Z" }, /pause_until/],
     ["inherited name", { constructor: 1 }, /constructor/],
     ["fraction", { max_deliver: 1.5 }, /max_deliver/],
@@ -252,9 +254,10 @@ test("what a consumer is asked to be beyond its reader's rights is refused, in w
     assert.match(verdict.payload ? Buffer.from(verdict.payload).toString() : "", words, what);
   }
   for (const raw of [
-    '{"stream_name":"S","config":{"name":"oc_9"},"config":{"name":"oc_9","filter_subject":"orders.us.>"}}',
-    `{"config":{"x":${"[".repeat(20)}${"]".repeat(20)}}}`,
-    `{"config":{"name":"${"x".repeat(9_000)}"}}`,
+    // Read by the last of two equal names, it would be good.
+    '{"stream_name":"S","config":{"filter_subject":"orders.us.>"},"config":{"name":"oc_9"}}',
+    `{"config":{"name":"oc_9","metadata":${"[".repeat(20)}${"]".repeat(20)}}}`,
+    `{"config":{"name":"oc_9","description":"${"x".repeat(9_000)}"}}`,
     "",
     "null",
     "[]",
@@ -372,6 +375,7 @@ test("a key is written with what concerns that key alone", async () => {
   assert(verdict.do === "forward");
   assert.deepEqual(verdict.seal, { scope: "write-kv:$KV.K.demo-alice.>", idempotencyKey: "mine" });
   assert.deepEqual(verdict.headers, [["a", "b"]]);
+  assert.equal(alice.judge(`$KV.K.demo-alice.${"k".repeat(240)}`, "x").do, "refuse", "no seal can name it");
   for (const [name, value] of [
     ["Nats-Rollup", "all"],
     ["nats-rollup", "sub"],

@@ -14,6 +14,8 @@ import { answer, type Forward, forward, invalid, NOTHING, notGranted, refuse } f
 
 /** Longest payload of a question about streams: a subject and little more. */
 const QUESTION_BYTES_MAX = 4_096;
+/** What a seal can name; a key is judged by itself, without its bucket. */
+const SUBJECT_CHARACTERS_MAX = 256;
 
 /**
  * Judges what a stock client asks of JetStream, and turns it into what the identity's permissions allow: an own name
@@ -96,6 +98,9 @@ export function createJetStreamJudge(parts: JetStreamJudgeParts): JetStreamJudge
     const action: Action = { verb: "write-kv", bucket, key };
     const decided = decide(grant, action);
     if (!decided.ok) return refuse(publish, decided.refusal);
+    if (publish.subject.length > SUBJECT_CHARACTERS_MAX) {
+      return refuse(publish, invalid(`writes under a subject of more than ${SUBJECT_CHARACTERS_MAX} bytes`));
+    }
     const headers = judgeNatsHeaders(publish.headers, "bucket");
     if (!headers.ok) return refuse(publish, headers.refusal);
     const { subject, payload } = publish;

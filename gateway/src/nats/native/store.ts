@@ -12,8 +12,6 @@ export interface Store {
   readonly numbered: readonly GrantLine[];
   /** Lines that read through declared consumers, by their names. */
   readonly declared: ReadonlyMap<string, readonly GrantLine[]>;
-  /** Whether anything of it may be written. */
-  readonly isWritable: boolean;
 }
 
 /** @returns by the name of the stream */
@@ -40,6 +38,5 @@ function storeOf(stream: string, lines: readonly GrantLine[]): Store {
     prefix: typeof bucket === "string" ? `$KV.${bucket}.` : "",
     numbered: reading.filter(isNumbered),
     declared,
-    isWritable: lines.some(({ verb }) => verb === "write-kv"),
   };
 }

@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { findChromium, NO_CHROMIUM } from "@countersign/devstack/chromium.ts";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
 import { createVerifier, remoteKeySet } from "@countersign/seal";
+import { Kvm } from "@nats-io/kv";
 import type { NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { build } from "esbuild";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -25,6 +26,10 @@ roles:
       - subscribe work.> queue workers
       - publish work.>
       - request inventory.check
+      - publish orders.{region}.>
+      - read-stream ORDERS orders.{region}.>
+      - read-kv carts {user}.>
+      - write-kv carts {user}.>
     limits: { payload: 1MiB, connections: 5 }
 `;
 
@@ -35,6 +40,8 @@ interface InPage {
   readonly nats: {
     readonly wsconnect: typeof wsconnect;
     readonly headers: typeof import("@nats-io/nats-core").headers;
+    readonly jetstream: typeof import("@nats-io/jetstream").jetstream;
+    readonly Kvm: typeof import("@nats-io/kv").Kvm;
   };
   nc: NatsConnection;
 }
@@ -122,6 +129,40 @@ describe("a stock client in a browser", { skip: executablePath === undefined && 
     assert.deepEqual(found, { read, replied: true, worked: "w", bytes: 900_000, lastRead: 50 });
   });
 
+  test("publishes to a stream, reads it in order, and keeps, gets, lists and watches keys of a bucket", async () => {
+    await new Kvm(stack.admin).create("carts");
+    const found = await page.evaluate(async () => {
+      const { nc, nats } = globalThis as unknown as InPage;
+      const js = nats.jetstream(nc);
+      for (let n = 0; n < 5; n += 1) await js.publish(`orders.eu.${n}`, String(n));
+      const read: string[] = [];
+      for await (const msg of await (await js.consumers.get("ORDERS")).consume()) {
+        read.push(msg.string());
+        if (read.length === 5) break;
+      }
+      const carts = await new nats.Kvm(nc).open("carts");
+      await carts.put("demo-alice.a", "apples");
+      const watched: string[] = [];
+      for await (const entry of await carts.watch()) {
+        watched.push(entry.string());
+        if (watched.length === 2) break;
+        await carts.put("demo-alice.a", "pears");
+      }
+      const keys: string[] = [];
+      for await (const key of await carts.keys()) keys.push(key);
+      const got = (await carts.get("demo-alice.a"))?.string();
+      const foreign = await carts.get("demo-bob.a").catch((error: Error) => error.message);
+      return { read, watched, keys, got, foreign };
+    });
+    assert.deepEqual(found, {
+      read: ["0", "1", "2", "3", "4"],
+      watched: ["apples", "pears"],
+      keys: ["demo-alice.a"],
+      got: "pears",
+      foreign: 'Permissions Violation for Publish to "$JS.API.STREAM.MSG.GET.KV_carts"',
+    });
+  });
+
   test("is told what it may not do", async () => {
     const told = await page.evaluate(async () => {
       const { nc } = globalThis as unknown as InPage;
@@ -166,7 +207,9 @@ describe("a stock client in a browser", { skip: executablePath === undefined && 
 async function bundledClient(): Promise<string> {
   const { outputFiles } = await build({
     stdin: {
-      contents: 'export { headers, wsconnect } from "@nats-io/nats-core";',
+      contents: `export { headers, wsconnect } from "@nats-io/nats-core";
+        export { jetstream } from "@nats-io/jetstream";
+        export { Kvm } from "@nats-io/kv";`,
       resolveDir: import.meta.dirname,
     },
     ...{ bundle: true, write: false, format: "iife", globalName: "nats", platform: "browser" },

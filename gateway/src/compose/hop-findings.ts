@@ -22,6 +22,7 @@ export function withFindings(judge: JudgeHop, { config, log, clock, readiness }:
     return true;
   }
 
+  const expectsSigned = config.edgeIssuers.some(({ kind }) => kind === "windows");
   const isHttps = config.publicUrl.startsWith("https:");
   return function judgeWithFindings(request) {
     const outcome = judge(request);
@@ -32,6 +33,11 @@ export function withFindings(judge: JudgeHop, { config, log, clock, readiness }:
     if (outcome.ok && isHttps && outcome.value.scheme === "http" && isDue("http")) {
       log.warn(
         "what stands in front was reached over http, where anybody on the way reads cookies and tokens",
+      );
+    }
+    if (outcome.ok && expectsSigned && !outcome.value.vouched.signed && isDue("unsigned")) {
+      log.warn(
+        "a request came through IIS without the signature of CountersignIdentity.cs: is it in App_Code, in <modules>, with CountersignKey, and the pool on .NET CLR v4.0, Integrated?",
       );
     }
     return outcome;

@@ -210,3 +210,106 @@ test("whoever may only publish waits for acknowledgements, and may still not req
   });
   assert.equal(answer.status, 403);
 });
+
+async function keyed(
+  key: string,
+  body: string,
+  more: Headers = {},
+  subject = "orders.eu.9.key",
+): Promise<Answer> {
+  return await store(subject, "&stream=ORDERS", { "Idempotency-Key": key, ...more }, body);
+}
+
+async function storedWith(body: string): Promise<number> {
+  return (await storedOrders(stack)).filter(({ payload }) => payload === body).length;
+}
+
+test("a retry under an Idempotency-Key is the same message, quoted or bare, also for a gateway that has just started", async () => {
+  const first = await keyed("key-1", "once");
+  assert.equal(first.status, 200, first.text);
+  const again = await keyed('"key-1"', "once");
+  await stack.restartGateway();
+  const later = await keyed("key-1", "once");
+  const { txn, ...same } = first.json();
+  for (const answer of [again, later]) {
+    const { txn: other, ...rest } = answer.json();
+    assert.deepEqual(rest, { ...same, duplicate: true });
+    assert.notEqual(other, txn);
+    const [{ message } = {}, completion] = await stack.auditOf(other, 2);
+    assert.equal((message as JsonObject).id, same.id);
+    assert.deepEqual(
+      [completion?.outcome, completion?.sequences, completion?.duplicate],
+      ["stored", [same.sequence], true],
+    );
+  }
+  assert.equal(await storedWith("once"), 1);
+  const keys = remoteKeySet({ url: `${stack.gatewayUrl}/.well-known/jwks.json` });
+  const verify = createVerifier({ issuer: stack.gatewayUrl, audience: TRUST_DOMAIN, keys });
+  const [message] = (await storedOrders(stack)).filter(({ payload }) => payload === "once");
+  assert(message);
+  const verified = await verify({
+    subject: message.subject,
+    payload: Buffer.from("once"),
+    headers: message.headers,
+  });
+  assert.equal(verified.id, same.id);
+});
+
+test("another payload, header, precondition or stream under the same key is refused with 422", async () => {
+  assert.equal((await keyed("key-2", "one")).status, 200);
+  const others = [
+    await keyed("key-2", "other"),
+    await keyed("key-2", "one", { "msg-a": "1" }),
+    await keyed("key-2", "one", { "content-type": "text/plain" }),
+    await keyed("key-2", "one", { "nats-expected-last-sequence": "1" }),
+    await store("orders.eu.9.key", "&stream=LAB", { "Idempotency-Key": "key-2" }, "one"),
+  ];
+  for (const answer of others) {
+    assert.deepEqual(problemOf(answer), [
+      422,
+      "key_reused",
+      "You sent another message under this Idempotency-Key; a new message needs a new key.",
+    ]);
+  }
+  assert.equal(await storedWith("one"), 1);
+});
+
+test("a key is one user's, for one subject: nobody takes anybody's place", async () => {
+  const alices = await keyed("key-3", "hers");
+  const other = await keyed("key-3", "hers", {}, "orders.eu.9.other");
+  const bobs = await stack.call("/v1/publish?subject=orders.eu.9.key&stream=ORDERS", {
+    ...{ method: "POST", token: stack.token("bob"), headers: { "Idempotency-Key": "key-3" }, body: "his" },
+  });
+  assert.deepEqual([bobs.status, bobs.json().duplicate], [200, false], bobs.text);
+  assert.equal(new Set([alices, other, bobs].map((answer) => answer.json().id)).size, 3);
+});
+
+test("many requests at once under one key store one message: the others are told that it is under way, or had", async () => {
+  const answers = await Promise.all(Array.from({ length: 20 }, () => keyed("key-4", "raced")));
+  const found = answers.map(({ status, json }) => (status === 200 ? json().duplicate : status));
+  assert.equal(found.filter((each) => each === false).length, 1);
+  assert(
+    found.every((each) => each === false || each === true || each === 409),
+    found.join(),
+  );
+  assert.equal(await storedWith("raced"), 1);
+});
+
+test("a key whose message was refused is free again", async () => {
+  const wrong = await keyed("key-5", "5", { "nats-expected-last-sequence": "1" });
+  assert.equal(wrong.status, 412);
+  const right = await keyed("key-5", "5");
+  assert.deepEqual([right.status, right.json().duplicate], [200, false]);
+});
+
+for (const [key, more] of [
+  ["a b", "&stream=ORDERS"],
+  ["k".repeat(257), "&stream=ORDERS"],
+  ["key-6", ""],
+] as const) {
+  test(`refused in words: the key ${key.slice(0, 10)}… ${more}`, async () => {
+    const answer = await store("orders.eu.9.key", more, { "Idempotency-Key": key });
+    assert.deepEqual([answer.status, answer.json().code], [400, "invalid_header"]);
+    assert.match(String(answer.json().detail), /^idempotency-key: (expected 1 to 256|only a stream)/);
+  });
+}

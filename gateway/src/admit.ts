@@ -18,6 +18,8 @@ export interface Ask {
   readonly object?: string;
   /** For a message, so that the record names it before it leaves. */
   readonly message?: MessageFacts;
+  /** The message's id, where it depends on who sends it. */
+  readonly messageIdOf?: (identity: Identity) => string;
   /** What else this entrance holds against a Grant that allows the action. */
   readonly unless?: (grant: Grant) => Refusal | undefined;
   readonly facts: RequestFacts;
@@ -187,8 +189,12 @@ function recordOf(ask: Ask, verdict: Verdict, now: EpochSeconds, instance: strin
     ...(identity && identityFacts(identity)),
     ...(outcome.ok ? outcome.value && { rule: outcome.value.rule } : { refusal: outcome.refusal }),
     ...(grant && { policy: grant.policy }),
-    ...(ask.message && { message: ask.message }),
+    ...(ask.message && { message: namedBy(ask, ask.message, identity) }),
   };
+}
+
+function namedBy({ messageIdOf }: Ask, message: MessageFacts, identity: Identity | undefined): MessageFacts {
+  return messageIdOf && identity ? { ...message, id: messageIdOf(identity) } : message;
 }
 
 /** The part of an Identity that a record keeps. */

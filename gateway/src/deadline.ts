@@ -3,15 +3,20 @@ import { setTimeout as delay } from "node:timers/promises";
 /** A moment by which something has to be known. To be ended, or it keeps its timer. */
 export class Deadline {
   readonly #passing = Promise.withResolvers<undefined>();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timers: NodeJS.Timeout[];
   readonly #over = new AbortController();
 
   constructor(afterMs: number) {
-    this.#timer = setTimeout(() => this.#pass(), afterMs);
+    this.#timers = [setTimeout(() => this.#pass(), afterMs)];
   }
 
   get passed(): boolean {
     return this.#over.signal.aborted;
+  }
+
+  /** Lets it pass so soon, if it would not sooner anyway. */
+  shorten(afterMs: number): void {
+    this.#timers.push(setTimeout(() => this.#pass(), Math.max(0, afterMs)));
   }
 
   /** @returns what it fulfils with; undefined when the deadline passes first */
@@ -25,7 +30,7 @@ export class Deadline {
   }
 
   end(): void {
-    clearTimeout(this.#timer);
+    for (const timer of this.#timers) clearTimeout(timer);
   }
 
   #pass(): void {

@@ -21,14 +21,16 @@ import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
 import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf } from "./identity/cookie.ts";
 import { createIdentify, revocationOf } from "./identity/identify.ts";
-import type { Identity } from "./identity/identity.ts";
+import { holderOf, type Identity } from "./identity/identity.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import type { NotBeforeKey } from "./identity/session.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
+import { createIdempotentId } from "./keys/idempotent-id.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Native } from "./native/native.ts";
+import { createAttemptKv } from "./nats/attempt-kv.ts";
 import type { Pool } from "./nats/connection.ts";
 import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
@@ -152,7 +154,11 @@ async function compose(base: Base): Promise<Gateway> {
     },
     kick: { ...admin, endUser: direct.endUser },
   };
-  const parts: EndpointParts = { admit, effects, streams, clock, presentedOf };
+  const idempotentId = createIdempotentId(keys.clusterSecret.subkey("idempotent-id"));
+  const parts: EndpointParts = {
+    ...{ admit, effects, streams, clock, presentedOf },
+    messageIdOf: (identity, ...of) => idempotentId(holderOf(identity), ...of),
+  };
   const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();
   const address = await startPublic(base, {
     addEndpoints: (app) =>
@@ -363,6 +369,7 @@ function createFlow(
       workload,
       ...sealing,
       replierOf: replierBy(senderOf),
+      attempts: createAttemptKv(control),
       ...recorded,
     }),
     streams: createSubscribe({ pool, senderOf, ...recorded }),

@@ -98,6 +98,7 @@ function bench({
       headers.some(([name, value]) => name === "from" && value === requestId) ? "test-replier" : undefined,
     sealFormOf: (subject) => (subject === "lab.token" ? "token" : "tree"),
     audit: { record: async () => {}, complete: (entry) => completions.push(entry), close: async () => {} },
+    attempts: { write: () => assert.fail("nothing has a key"), read: () => assert.fail("nothing has a key") },
     clock: () => NOW,
     instance: "test",
   });

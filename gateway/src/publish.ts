@@ -2,6 +2,7 @@ import type { Admission } from "./admit.ts";
 import type { AuditLog } from "./audit/record.ts";
 import { createCompletions } from "./completions.ts";
 import type { InboundMessage } from "./nats/connection.ts";
+import type { AttemptStore } from "./once.ts";
 import { createPrepare, type Message, type PrepareParts } from "./prepare.ts";
 import { allowed, type Outcome, type refused } from "./refusal.ts";
 import { createStore, type Store } from "./store.ts";
@@ -21,6 +22,8 @@ export interface Publish {
 }
 
 export interface PublishParts extends PrepareParts {
+  /** What was sent under keys of its callers. */
+  readonly attempts: AttemptStore;
   /** Who replied, as the reply's seal proves; undefined where it proves nobody. Never rejects. */
   readonly replierOf: (reply: InboundMessage, requestId: string) => Promise<string | undefined>;
   readonly audit: AuditLog;

@@ -82,6 +82,12 @@ export type EffectRefusal =
       readonly code: number;
       readonly why: string;
     }
+  /** Another message was sent under the same Idempotency-Key. */
+  | { readonly reason: "key_reused" }
+  /** An earlier request under the same Idempotency-Key is under way. */
+  | { readonly reason: "key_in_use"; readonly retryAfterSeconds: number }
+  /** An earlier request under the same Idempotency-Key ended unknown, too long ago for the stream to tell copies. */
+  | { readonly reason: "key_undecided" }
   /** It was sent, and whether a stream has it could not be learned in time. */
   | { readonly reason: "outcome_unknown"; readonly timeoutMs: number }
   | { readonly reason: "record_unwritable"; readonly why: string }

@@ -60,9 +60,11 @@ async function storing(
     pool: { hold } as unknown as Pool,
     prepare: async () => allowed({ connection, headers: [["Nats-Msg-Id", "i"]], root: "r" }),
     complete: (one) => done.push(one),
+    attempts: { write: () => assert.fail("it has no key"), read: () => assert.fail("it has no key") },
+    clock: () => 0,
   });
   const preconditions = [["Nats-Expected-Last-Sequence", "6"]] as const;
-  const outcome = await store(ADMISSION, MESSAGE, { stream: "LAB", timeoutMs, preconditions });
+  const outcome = await store(ADMISSION, MESSAGE, { stream: "LAB", timeoutMs, preconditions, keyed: false });
   return { outcome, sent, done, holds };
 }
 

@@ -3,6 +3,7 @@ import type { Done, StoredAt } from "./completions.ts";
 import { Deadline } from "./deadline.ts";
 import type { Connection, HeaderList, OutboundMessage, Pool } from "./nats/connection.ts";
 import type { StreamAnswer } from "./nats/stream-answer.ts";
+import { createOnce, fingerprintOf, type OnceParts, type Sent } from "./once.ts";
 import type { Message, Prepare } from "./prepare.ts";
 import { allowed, type Outcome, type Refusal, refused } from "./refusal.ts";
 
@@ -14,6 +15,8 @@ export interface Storing {
   readonly timeoutMs: number;
   /** Preconditions, by NATS's own names. */
   readonly preconditions: HeaderList;
+  /** Whether the message's id was derived from a key of the caller's: a retry is answered as the first was. */
+  readonly keyed: boolean;
 }
 
 /** A message that a stream has. */
@@ -38,14 +41,21 @@ const ACKNOWLEDGED_WITHIN_MS = 2_000;
 const PAUSE_MIN_MS = 50;
 const PAUSE_MAX_MS = 1_000;
 
-export interface StoreParts {
+export interface StoreParts extends OnceParts {
   readonly pool: Pool;
   readonly prepare: Prepare;
   readonly complete: (done: Done) => void;
 }
 
-export function createStore({ pool, prepare, complete }: StoreParts): Store {
-  async function send(admission: Admission, message: Message, storing: Storing): Promise<Sent> {
+export function createStore({ pool, prepare, complete, ...onceParts }: StoreParts): Store {
+  const once = createOnce(onceParts);
+
+  async function send(
+    admission: Admission,
+    message: Message,
+    storing: Storing,
+    deadline: Deadline,
+  ): Promise<Sent> {
     const prepared = await prepare(admission, message);
     if (!prepared.ok) return { outcome: prepared };
     const { connection, headers, root } = prepared.value;
@@ -54,12 +64,22 @@ export function createStore({ pool, prepare, complete }: StoreParts): Store {
       payload: message.payload,
       headers: [...headers, ["Nats-Expected-Stream", storing.stream] as const, ...storing.preconditions],
     };
-    const deadline = new Deadline(storing.timeoutMs);
-    try {
-      return { outcome: await deliver(connection, outbound, storing, deadline), root };
-    } finally {
-      deadline.end();
-    }
+    return { outcome: await deliver(connection, outbound, storing, deadline), root };
+  }
+
+  /** Once for all requests under its key, where it has one. */
+  function sendAsAsked(
+    admission: Admission,
+    message: Message,
+    storing: Storing,
+    deadline: Deadline,
+  ): Promise<Sent> {
+    const now = (): Promise<Sent> => send(admission, message, storing, deadline);
+    if (!storing.keyed) return now();
+    const { id, digest } = message.facts;
+    const { timeoutMs, stream, preconditions } = storing;
+    const fingerprint = fingerprintOf(digest, message.headers, stream, preconditions);
+    return once({ id, txn: admission.facts.txn, fingerprint, timeoutMs }, deadline, now);
   }
 
   return async function store(admission, message, storing) {
@@ -67,20 +87,17 @@ export function createStore({ pool, prepare, complete }: StoreParts): Store {
     const { id, subject } = message.facts;
     // Between two attempts nothing is under way on the connection, and it must not idle out.
     const letGo = pool.hold(admission.identity, admission.grant);
+    const deadline = new Deadline(storing.timeoutMs);
     try {
-      const { outcome, root } = await send(admission, message, storing);
+      const { outcome, root } = await sendAsAsked(admission, message, storing, deadline);
       if (outcome.ok) complete({ txn, outcome: "stored", stored: outcome.value, root });
       else complete({ txn, outcome: fateOf(outcome.refusal), why: outcome.refusal.reason, root });
       return outcome.ok ? allowed({ txn, id, subject, ...outcome.value }) : outcome;
     } finally {
+      deadline.end();
       letGo();
     }
   };
-}
-
-interface Sent {
-  readonly outcome: Outcome<StoredAt>;
-  readonly root?: string | undefined;
 }
 
 function fateOf({ reason }: Refusal): "unknown" | "failed" {

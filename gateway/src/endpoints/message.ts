@@ -1,6 +1,6 @@
 import { payloadDigest, uuidv7 } from "@countersign/seal";
 import type { FastifyRequest } from "fastify";
-import type { Ask } from "../admit.ts";
+import type { Ask, RequestFacts } from "../admit.ts";
 import type { Presented } from "../identity/identity.ts";
 import type { Message } from "../prepare.ts";
 import { allowed, type Outcome } from "../refusal.ts";
@@ -30,6 +30,11 @@ export function readMessage(
     headers: headers.value,
     traceparent: traceparentOf(request.facts.txn, id),
   });
+}
+
+/** The same message under an id of its own. */
+export function withId(message: Message, id: string, { txn }: RequestFacts): Message {
+  return { ...message, facts: { ...message.facts, id }, traceparent: traceparentOf(txn, id) };
 }
 
 /** What `admit` is asked for a message: the same for both verbs, refused parts and all. */

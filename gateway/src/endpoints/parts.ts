@@ -1,6 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
-import type { Presented } from "../identity/identity.ts";
+import type { Identity, Presented } from "../identity/identity.ts";
 import type { Publish } from "../publish.ts";
 import type { Outcome } from "../refusal.ts";
 import type { Subscribe } from "../subscribe.ts";
@@ -13,5 +13,7 @@ export interface EndpointParts {
   readonly streams: Subscribe;
   /** What the request presents, read from its raw headers and from what its hop, which is proven, says. */
   readonly presentedOf: (request: Pick<FastifyRequest, "raw" | "hop">) => Outcome<Presented>;
+  /** The id of a message that its sender gave a key. */
+  readonly messageIdOf: (identity: Identity, subject: string, idempotencyKey: string) => string;
   readonly clock: Clock;
 }

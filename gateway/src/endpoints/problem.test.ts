@@ -94,6 +94,9 @@ const arms: {
     503,
     "unavailable",
   ],
+  key_reused: [{ reason: "key_reused" }, 422, "key_reused"],
+  key_in_use: [{ reason: "key_in_use", retryAfterSeconds: 0.2 }, 409, "key_in_use"],
+  key_undecided: [{ reason: "key_undecided" }, 409, "key_in_use"],
   outcome_unknown: [{ reason: "outcome_unknown", timeoutMs: 2_000 }, 504, "outcome_unknown"],
   record_unwritable: [{ reason: "record_unwritable", why: "hidden" }, 503, "unavailable"],
   capacity_exceeded: [{ reason: "capacity_exceeded", what: "hidden", max: 666_001 }, 503, "unavailable"],
@@ -112,7 +115,8 @@ for (const [refusal, status, code] of Object.values(arms)) {
     assert.doesNotMatch(JSON.stringify(problem), /hidden|666/);
     assert.equal(problem.headers["content-type"], "application/problem+json");
     assert.equal("www-authenticate" in problem.headers, status === 401 || code === "invalid_proof");
-    assert.equal("retry-after" in problem.headers, status === 429 || status === 503);
+    const isLater = status === 429 || status === 503 || refusal.reason === "key_in_use";
+    assert.equal("retry-after" in problem.headers, isLater);
   });
 }
 

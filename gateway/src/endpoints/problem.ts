@@ -42,6 +42,8 @@ export const PROBLEM_TITLES = {
   timeout: "No answer in time",
   precondition_failed: "A precondition does not hold",
   outcome_unknown: "Whether it was stored is not known",
+  key_in_use: "The Idempotency-Key is in use",
+  key_reused: "Another message has this Idempotency-Key",
   invalid_policy: "The policy may not go live",
   conflict: "Somebody else changed it meanwhile",
   internal_error: "The gateway failed",
@@ -66,6 +68,8 @@ export const PROBLEM_STATUS: Readonly<Record<ProblemCode, number>> = {
   timeout: 504,
   precondition_failed: 412,
   outcome_unknown: 504,
+  key_in_use: 409,
+  key_reused: 422,
   invalid_policy: 422,
   conflict: 409,
   internal_error: 500,
@@ -248,6 +252,24 @@ function faceOf(refusal: Refusal): Face {
         code: "precondition_failed",
         detail: `Nothing was stored: ${refusal.why}.`,
         ...(refusal.last !== undefined && { lastSequence: refusal.last }),
+      };
+    case "key_reused":
+      return {
+        code: "key_reused",
+        detail: "You sent another message under this Idempotency-Key; a new message needs a new key.",
+      };
+    case "key_in_use":
+      return {
+        code: "key_in_use",
+        retryAfterSeconds: Math.max(1, Math.ceil(refusal.retryAfterSeconds)),
+        detail:
+          "An earlier request under this Idempotency-Key is under way; send it again to learn what came of it.",
+      };
+    case "key_undecided":
+      return {
+        code: "key_in_use",
+        detail:
+          "Whether an earlier request under this Idempotency-Key was stored is not known, and the stream tells no copies apart any more. Look in the stream; to send it anew, use a new key.",
       };
     case "outcome_unknown":
       return {

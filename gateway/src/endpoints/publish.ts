@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Identity } from "../identity/identity.ts";
 import type { Message } from "../prepare.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { Storing } from "../store.ts";
 import { DEMAND_HEADERS, readDemands, refuseDemands } from "./demands.ts";
-import { askOf, readMessage } from "./message.ts";
+import { askOf, readMessage, withId } from "./message.ts";
 import { addOperation, operation } from "./operation.ts";
 import { duration, matching, optional, required, subject, type Values } from "./parameter.ts";
 import type { EndpointParts } from "./parts.ts";
@@ -11,7 +12,7 @@ import { orRefuse } from "./server.ts";
 
 const STREAM = matching("Waits until this JetStream stream has the message.", {
   grammar: /^[A-Za-z0-9_-]{1,64}$/,
-  expected: "the name of a stream, 1–64 of A–Z a–z 0–9 _ -",
+  expected: "the name of a stream, 1 to 64 of A-Z a-z 0-9 _ -",
   example: "ORDERS",
 });
 
@@ -76,6 +77,8 @@ const PUBLISH = operation({
   problems: [
     "invalid_subject",
     "invalid_header",
+    "key_in_use",
+    "key_reused",
     "precondition_failed",
     "payload_too_large",
     "rate_limited",
@@ -89,17 +92,20 @@ type Query = Values<(typeof PUBLISH)["parameters"]>;
 
 /** `POST /v1/publish?subject=…`: 202 once the message is on its way; with `stream`, 200 once the stream has it. */
 export function addPublish(app: FastifyInstance, parts: EndpointParts): void {
-  const { admit, effects, presentedOf, clock } = parts;
+  const { admit, effects, presentedOf, messageIdOf, clock } = parts;
 
   addOperation(app, PUBLISH, async (request, query, reply) => {
     const asked = refuseBatch(request, query);
     const wanted = asked.ok ? readWanted(request, asked.value, clock) : asked;
     const message = wanted.ok ? allowed(wanted.value.message) : wanted;
-    const admission = orRefuse(await admit(askOf("publish", presentedOf(request), message, request)));
-    const { storing, ...sending } = orRefuse(wanted);
+    const idOf = wanted.ok ? derivedIdOf(wanted.value, messageIdOf) : undefined;
+    const ask = askOf("publish", presentedOf(request), message, request);
+    const admission = orRefuse(await admit({ ...ask, ...(idOf && { messageIdOf: idOf }) }));
+    const { storing, message: given } = orRefuse(wanted);
+    const sending = idOf ? withId(given, idOf(admission.identity), request.facts) : given;
     const outcome = storing
-      ? await effects.store(admission, sending.message, storing)
-      : await effects.publish(admission, sending.message);
+      ? await effects.store(admission, sending, storing)
+      : await effects.publish(admission, sending);
     const body = JSON.stringify(orRefuse<object>(outcome));
     return reply
       .code(storing ? 200 : 202)
@@ -112,6 +118,7 @@ interface Wanted {
   readonly message: Message;
   /** Absent: nobody waits for a stream. */
   readonly storing?: Storing;
+  readonly key?: string;
 }
 
 function readWanted(request: FastifyRequest, query: Query, clock: EndpointParts["clock"]): Outcome<Wanted> {
@@ -125,8 +132,20 @@ function readWanted(request: FastifyRequest, query: Query, clock: EndpointParts[
   }
   const demands = readDemands(request.raw.rawHeaders);
   if (!demands.ok) return demands;
-  const storing = { stream, timeoutMs: timeout ?? TIMEOUT_DEFAULT_MS, ...demands.value };
-  return allowed({ message: message.value, storing });
+  const { key, preconditions } = demands.value;
+  const storing = {
+    ...{ stream, preconditions, timeoutMs: timeout ?? TIMEOUT_DEFAULT_MS },
+    keyed: key !== undefined,
+  };
+  return allowed({ message: message.value, storing, ...(key !== undefined && { key }) });
+}
+
+/** What makes the message's id of its key and of who sends it; undefined where it has a random one. */
+function derivedIdOf(
+  { key, message }: Wanted,
+  messageIdOf: EndpointParts["messageIdOf"],
+): ((identity: Identity) => string) | undefined {
+  return key === undefined ? undefined : (identity) => messageIdOf(identity, message.facts.subject, key);
 }
 
 /** A batch taken for one message today would be many messages tomorrow. */

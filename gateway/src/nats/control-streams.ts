@@ -16,6 +16,7 @@ export const BUCKETS = {
   keys: "keys",
   locks: "locks",
   policy: "policy",
+  attempts: "attempts",
 } as const;
 
 export const AUDIT_STREAM = "AUDIT";
@@ -37,6 +38,8 @@ const NANOSECONDS = 1_000_000_000;
 const NOT_BEFORE_MARGIN_SECONDS = 3_600;
 /** How long the mark of an expired or deleted key stays, so that every instance's watch sees it. */
 export const MARKER_SECONDS = 60;
+/** How long a message is known by the key that its sender gave it. Ten a second are 36,000 entries of 300 bytes. */
+export const ATTEMPT_SECONDS = 3_600;
 export const VALUE_BYTES_MAX = 65_536;
 /** All files of one policy, packed; below nats-server's default `max_payload` of 1 MiB with what comes around it. */
 const POLICY_BYTES_MAX = 1_000_000;
@@ -59,6 +62,7 @@ export function controlStreams(options: ControlStreamOptions): readonly Wanted[]
     bucket(BUCKETS.locks, replicas, expiring),
     bucket(BUCKETS.notBefore, replicas, { max_age: notBeforeSeconds(options) * NANOSECONDS }),
     bucket(BUCKETS.keys, replicas, permanent),
+    bucket(BUCKETS.attempts, replicas, { allow_msg_ttl: true, max_age: ATTEMPT_SECONDS * NANOSECONDS }),
     // Former values of what is in force are its history, the most that a bucket keeps.
     bucket(BUCKETS.policy, replicas, { max_msgs_per_subject: 64, max_msg_size: POLICY_BYTES_MAX }),
     {

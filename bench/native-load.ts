@@ -73,7 +73,7 @@ async function receive(nc: NatsConnection, { bytes, seconds }: NativeLoadPlan): 
   return perSecond;
 }
 
-/** Publishes by the window and waits until nats-server has got it; two windows at once. */
+/** Publishes by the window and waits until nats-server has got it; eight at once, so that the way back holds nothing up. */
 async function publish(nc: NatsConnection, { bytes, seconds }: NativeLoadPlan): Promise<number> {
   const window = Math.max(1, Math.floor(WINDOW_BYTES / bytes));
   const payload = new Uint8Array(bytes).fill(0x78);
@@ -86,7 +86,7 @@ async function publish(nc: NatsConnection, { bytes, seconds }: NativeLoadPlan): 
       count += window;
     }
   };
-  const loops = [loop(), loop()];
+  const loops = Array.from({ length: 8 }, loop);
   await after(WARM_UP_SECONDS);
   const [from, began] = [count, performance.now()];
   await after(seconds);

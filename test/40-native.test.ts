@@ -202,6 +202,9 @@ describe("requests", () => {
     await bob.flush();
     const again = stack.admin.subscribe("_INBOX.twice", { timeout: 300 });
     await assert.rejects(take(again, 1), /timeout/);
+    // nats-server would have refused it as well; the gateway did.
+    const refusal = stack.audit().find(({ action }) => action === "publish _INBOX.twice")?.refusal;
+    assert.equal((refusal as JsonObject | undefined)?.reason, "not_granted");
     service.unsubscribe();
   });
 });

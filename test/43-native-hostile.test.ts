@@ -117,7 +117,7 @@ describe("the upgrade", () => {
 
 describe("a client", () => {
   for (const [what, bytes, words] of [
-    ["that connects a second time", "CONNECT {}\r\n", "Unknown Protocol Operation"],
+    ["that connects a second time", 'CONNECT {"headers":true}\r\n', "Unknown Protocol Operation"],
     ["that speaks as a server", "MSG lab.x 1 1\r\nx\r\n", "Unknown Protocol Operation"],
     ["with a line that does not end", "SUB ".padEnd(5_000, "a"), "Maximum Control Line Exceeded"],
     ["with a message beyond its bound", "PUB lab.x 65537\r\n", "Maximum Payload Violation"],

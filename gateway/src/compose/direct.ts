@@ -35,7 +35,7 @@ export function accountsOf({ accountPublicKey, direct }: NatsKeys): readonly str
 }
 
 export function openDirect(base: Base, access: DirectAccess): Direct {
-  const { log, clock, running, readiness } = base;
+  const { log, clock, running, readiness, metrics } = base;
   const { dial, keys, instance, sessions, grantOf } = access;
   const system =
     keys.system &&
@@ -48,6 +48,13 @@ export function openDirect(base: Base, access: DirectAccess): Direct {
     grantOf,
     clock,
   });
+  metrics.gauge(
+    {
+      name: "countersign_direct_connections",
+      help: "Direct connections that this instance let in and whose time is not over.",
+    },
+    () => connections.size,
+  );
   const endUser = createEndUser({
     raiseNotBefore: (key, at) => sessions.raiseNotBefore(key, at),
     ...(system && { system }),
@@ -56,11 +63,18 @@ export function openDirect(base: Base, access: DirectAccess): Direct {
   });
   if (!system) return { connections, endUser, sweepSoon: () => {} };
   running.add(() => system.close());
+  const sweeps = metrics
+    .counter({
+      name: "countersign_direct_sweeps_total",
+      help: "Times that the direct connections of the whole cluster were looked through.",
+    })
+    .of();
   const sweep = createDirectSweep({
     system,
     accounts: accountsOf(keys),
     isOver: (connection) => isOver(base, access, connections, connection),
     clock,
+    onSwept: () => sweeps.add(),
     onTrouble: (why) => log.warn({ why }, "direct connections could not all be looked through"),
   });
   running.add(() => sweep.stop());

@@ -39,18 +39,24 @@ function bench(isOver: (connection: ListedDirect) => Promise<boolean>, listing?:
     },
   } as unknown as System;
   const onTrouble = (why: string): void => void trouble.push(why);
-  const sweep = createDirectSweep({ system, accounts: ["A1"], isOver, clock: () => 1_000, onTrouble });
-  return { sweep, cut, trouble, lists: () => lists, listed: listed.promise };
+  let swept = 0;
+  const sweep = createDirectSweep({
+    ...{ system, accounts: ["A1"], isOver, clock: () => 1_000, onTrouble },
+    onSwept() {
+      swept += 1;
+    },
+  });
+  return { sweep, cut, trouble, lists: () => lists, listed: listed.promise, swept: () => swept };
 }
 
 test("run() cuts what is over, and asks of nothing that is not on our word", async () => {
   const asked: string[] = [];
-  const { sweep, cut } = bench(async ({ of }) => {
+  const { sweep, cut, swept } = bench(async ({ of }) => {
     asked.push(of.user);
     return of.user === "test-ada";
   });
   await sweep.run();
-  assert.deepEqual([asked, cut], [["test-ada", "test-eve"], [1]]);
+  assert.deepEqual([asked, cut, swept()], [["test-ada", "test-eve"], [1], 1]);
 });
 
 test("run() leaves what cannot be judged, cuts the rest, and says so", async () => {

@@ -16,6 +16,7 @@ export interface SweepParts {
   /** Whether it may be there no longer. Rejects when that cannot be known: then it stays until the next sweep. */
   readonly isOver: (connection: ListedDirect) => Promise<boolean>;
   readonly clock: Clock;
+  readonly onSwept: () => void;
   /** A sweep could not be made, or not everywhere. */
   readonly onTrouble: (why: string) => void;
 }
@@ -71,7 +72,7 @@ export function createDirectSweep(parts: SweepParts): DirectSweep {
   };
 }
 
-async function sweep({ system, accounts, isOver, onTrouble }: SweepParts): Promise<void> {
+async function sweep({ system, accounts, isOver, onSwept, onTrouble }: SweepParts): Promise<void> {
   try {
     const { connections, silent } = await system.connections(accounts);
     if (silent.length > 0) onTrouble(`no answer from ${silent.join(", ")}`);
@@ -84,6 +85,7 @@ async function sweep({ system, accounts, isOver, onTrouble }: SweepParts): Promi
       judged.flatMap((each) => (each.status === "rejected" ? [messageOf(each.reason)] : [])),
     );
     for (const one of why) onTrouble(one);
+    onSwept();
   } catch (error) {
     onTrouble(messageOf(error));
   }

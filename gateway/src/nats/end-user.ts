@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "../errors.ts";
 import type { SessionStore } from "../identity/session.ts";
 import type { Clock, EpochSeconds } from "../time.ts";
+import { parseDirectName } from "./direct-name.ts";
 import { directOf } from "./direct-sweep.ts";
 import type { System } from "./system.ts";
 import type { ListedConnection } from "./system-json.ts";
@@ -99,11 +100,11 @@ function directOfUser(connections: readonly ListedConnection[], user: string, at
     .map((connection) => ({ ...connection, way: connection.type }));
 }
 
-/** The user JWTs that we mint for connections of our own say in a tag whose they are. */
+/** The user JWTs of connections of our own say in a tag whose they are; so does a direct client's, which has a name too. */
 function carriedFor(connections: readonly ListedConnection[], user: string): Found[] {
   const tags = [`user:${user}`, `actor:${user}`];
   return connections
-    .filter((connection) => connection.tags.some((tag) => tags.includes(tag)))
+    .filter((each) => !parseDirectName(each.authorizedUser) && each.tags.some((tag) => tags.includes(tag)))
     .map((connection) => ({ ...connection, way: CARRIED }));
 }
 

@@ -15,7 +15,7 @@ import { findFreePort } from "@countersign/devstack/ports.ts";
 import { followCertificate, listen, readCertificate } from "countersign/compose/listen.ts";
 import { testServer } from "countersign/endpoints/testing/server.ts";
 import { type JsonObject, send, startTestStack, type TestStack } from "./support.ts";
-import { eventually } from "./support-operations.ts";
+import { eventually, runCommand } from "./support-operations.ts";
 
 // The library insists on a metadata polyfill for its dependency injection, and then asks it nothing it needs.
 Object.assign(Reflect, { getMetadata() {}, getOwnMetadata() {}, defineMetadata() {} });
@@ -310,6 +310,20 @@ test("what App Service says of a user counts inside App Service, and is refused 
       await gateway.stop();
     }
   }
+});
+
+test("a gateway that IIS is to start, and did not, says so at once", async () => {
+  const { configFile } = await configured("by-hand", {
+    publicUrl: stack.gatewayUrl,
+    listen: "{ behind: iis-ancm }",
+  });
+  assert.equal((await runCommand(["serve", "--check", "--config", configFile])).code, 0);
+  const { code, err } = await runCommand(["serve", "--config", configFile]);
+  assert.equal(code, 1);
+  assert.match(
+    err,
+    /^Cannot listen: `listen: behind: iis-ancm` has IIS start the gateway and give it a port/m,
+  );
 });
 
 test("an application below the site's root: everything hangs under its path, the shutdown call too", async () => {

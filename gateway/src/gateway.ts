@@ -6,7 +6,7 @@ import { type CredentialFor, createCredentialFor } from "./compose/credentials.t
 import { type Direct, openDirect } from "./compose/direct.ts";
 import { addEntrances } from "./compose/entrances.ts";
 import { instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
-import { verifyVouchedOf } from "./compose/hop.ts";
+import { startedByIis, verifyVouchedOf } from "./compose/hop.ts";
 import { type AdminParts, startAdmin, startPublic } from "./compose/listeners.ts";
 import { openNative } from "./compose/native.ts";
 import { openAudit } from "./compose/open-audit.ts";
@@ -92,6 +92,7 @@ export async function startGateway(
 
 async function compose(base: Base): Promise<Gateway> {
   const { config, log, clock, running } = base;
+  if (config.listen.behind?.kind === "iis-ancm") startedByIis(config.listen);
   const instance = instanceNameOf(config);
   const issuerNames = [...config.issuers, ...config.edgeIssuers].map(({ name }) => name);
   const fromFile = loadCandidate(config.policy, issuerNames, clock());

@@ -7,16 +7,13 @@ import { ANCM_SHUTDOWN_PATH } from "../hop/headers.ts";
 import type { JudgeHop } from "../hop/hop.ts";
 import { judgeAncm, judgeArr, judgeDirect, judgeProxy, type OpenSigned } from "../hop/judge.ts";
 import { checkSigned, openSignedIdentity } from "../hop/signed-identity.ts";
-import { createVerifyCertificate } from "../identity/certificate.ts";
+import { createVerifyCertificate, type VerifyCertificate } from "../identity/certificate.ts";
 import { createVerifyEasyAuth } from "../identity/easy-auth.ts";
 import type { VerifyVouched } from "../identity/identify.ts";
-import type { Identity, VouchedProof } from "../identity/identity.ts";
 import type { SessionStore } from "../identity/session.ts";
-import { createShareIdentity } from "../identity/shared-identity.ts";
 import { createUseOnce } from "../identity/used-once.ts";
+import { createVerifyVouched } from "../identity/vouched.ts";
 import { createVerifyWindows } from "../identity/windows.ts";
-import { allowed, type Outcome, refused } from "../refusal.ts";
-import type { EpochSeconds } from "../time.ts";
 import type { Base } from "./base.ts";
 import { followed } from "./followed.ts";
 
@@ -30,11 +27,11 @@ export function judgeHopOf(base: Base): JudgeHop {
   const { behind, clientCa } = config.listen;
   const openSigned = openSignedOf(base);
   const mutualTls = clientCa !== undefined;
-  const takesCertificates = config.edgeIssuers.some(({ kind }) => kind === "certificates");
+  const takesCertificates = edgeIssuerOf(config, "certificates") !== undefined;
   switch (behind?.kind) {
     case undefined:
       return judgeDirect({
-        easyAuth: config.edgeIssuers.some((issuer) => issuer.kind === "easy-auth" && issuer.inside),
+        easyAuth: edgeIssuerOf(config, "easy-auth")?.inside ?? false,
       });
     case "iis-ancm":
       return judgeAncm({ token: startedByIis(config.listen).token, openSigned, takesCertificates });
@@ -59,8 +56,8 @@ export function judgeHopOf(base: Base): JudgeHop {
 
 /** Absent where no issuer has the module's key: then its header is anybody's. */
 function openSignedOf({ config, log, clock }: Base): OpenSigned | undefined {
-  const issuer = config.edgeIssuers.find(({ kind }) => kind === "windows");
-  if (issuer?.kind !== "windows") return undefined;
+  const issuer = edgeIssuerOf(config, "windows");
+  if (!issuer) return undefined;
   const keys = followed(issuer.keys, clock, (why) =>
     log.error({ why }, "the module's key: the old one stays"),
   );
@@ -87,60 +84,40 @@ export function shutdownPathOf({ listen }: Config): string | undefined {
   return startedByIis(listen).applicationPath.replace(/\/$/, "") + ANCM_SHUTDOWN_PATH;
 }
 
-/** Verifies what a proven hop says of users; undefined when no issuer speaks that way. */
+/** What verifies what a proven hop says of users; undefined when no issuer speaks that way. */
 export function verifyVouchedOf(
   { config, clock }: Base,
   sessions: Pick<SessionStore, "notBefore" | "rememberOnce">,
 ): VerifyVouched | undefined {
   if (config.edgeIssuers.length === 0) return undefined;
-  const notBefore: SessionStore["notBefore"] = (key) => sessions.notBefore(key);
-  const share = createShareIdentity(notBefore);
-  const issuerOf = <Kind extends string>(kind: Kind) =>
-    config.edgeIssuers.find(
-      (issuer): issuer is Extract<typeof issuer, { kind: Kind }> => issuer.kind === kind,
-    );
-
-  const windows = issuerOf("windows");
+  const windows = edgeIssuerOf(config, "windows");
   const useOnce = createUseOnce({
     startedAt: clock(),
     ...(windows?.nonces !== "here" && {
       rememberOnce: (key, seconds) => sessions.rememberOnce(key, seconds),
     }),
   });
-  const verifyWindows = windows && createVerifyWindows({ issuer: windows.name, useOnce });
-  const certificates = issuerOf("certificates");
-  const verifyCertificate =
-    certificates &&
-    createVerifyCertificate({
-      issuer: certificates.name,
-      users: certificates.users,
-      service: certificates.service,
-      ...(certificates.ca && { authorities: certificates.ca() }),
-    });
-  const easyAuth = issuerOf("easy-auth");
-  const verifyEasyAuth = easyAuth && createVerifyEasyAuth({ issuer: easyAuth.name, tenant: easyAuth.tenant });
-
-  async function verify(proof: VouchedProof, now: EpochSeconds): Promise<Outcome<Identity>> {
-    switch (proof.kind) {
-      case "windows":
-        return verifyWindows ? verifyWindows(proof.signed, now) : unknownIssuer(proof);
-      case "certificate": {
-        const once = proof.signed ? await useOnce(proof.signed, now) : allowed(undefined);
-        if (!once.ok) return once;
-        return verifyCertificate ? verifyCertificate(proof.der, now) : unknownIssuer(proof);
-      }
-      case "easy-auth":
-        return verifyEasyAuth ? verifyEasyAuth(proof.principal, now) : unknownIssuer(proof);
-    }
-  }
-
-  return async function verifyVouched(proof, now) {
-    const outcome = await verify(proof, now);
-    return outcome.ok ? allowed(share(outcome.value)) : outcome;
-  };
+  const certificates = edgeIssuerOf(config, "certificates");
+  const easyAuth = edgeIssuerOf(config, "easy-auth");
+  return createVerifyVouched({
+    verifyWindows: windows && createVerifyWindows({ issuer: windows.name, useOnce }),
+    verifyCertificate: certificates && verifyCertificateOf(certificates),
+    verifyEasyAuth: easyAuth && createVerifyEasyAuth({ issuer: easyAuth.name, tenant: easyAuth.tenant }),
+    useOnce,
+    notBefore: (key) => sessions.notBefore(key),
+  });
 }
 
-/** What came is of a kind that no issuer of the configuration speaks. */
-function unknownIssuer({ kind }: VouchedProof): Outcome<never> {
-  return refused({ reason: "issuer_unknown", issuer: kind });
+function verifyCertificateOf({ name, users, service, ca }: EdgeIssuer<"certificates">): VerifyCertificate {
+  return createVerifyCertificate({ issuer: name, users, service, ...(ca && { authorities: ca() }) });
+}
+
+type EdgeIssuer<Kind> = Extract<Config["edgeIssuers"][number], { readonly kind: Kind }>;
+
+/** There is at most one of each kind. */
+function edgeIssuerOf<Kind extends Config["edgeIssuers"][number]["kind"]>(
+  { edgeIssuers }: Config,
+  kind: Kind,
+): EdgeIssuer<Kind> | undefined {
+  return edgeIssuers.find((issuer): issuer is EdgeIssuer<Kind> => issuer.kind === kind);
 }

@@ -95,6 +95,12 @@ function checkEdgeIssuers({ listen, issuers }: Whole, wrong: Wrong): void {
     if (kinds.has(kind))
       wrong(["issuers", name], "a second issuer of its kind: whose a proof is would not be known");
     kinds.add(kind);
+    if (kind === "easy-auth" && listen.behind) {
+      wrong(
+        ["issuers", name],
+        "App Service stands in front of it and of nothing else; remove behind from listen",
+      );
+    }
     if (kind !== "easy-auth" && !isIis(listen)) {
       wrong(
         ["issuers", name],

@@ -22,7 +22,8 @@ export type EdgeIssuerConfig = { readonly name: string } & (
     }
   | {
       readonly kind: "easy-auth";
-      readonly tenant: string /** Whether this is inside App Service. */;
+      readonly tenant: string;
+      /** Whether this is inside App Service, with its authentication on. */
       readonly inside: boolean;
     }
 );

@@ -24,9 +24,11 @@ interface Described {
 const NOT_DESCRIBED: Readonly<Record<string, string>> = {
   "auth.ts": "the provider leads the browser to /auth/callback",
   "demo.ts": "a page of the devstack",
+  "nats.ts": "a WebSocket of another protocol (docs/nats-clients.md)",
   "problem-pages.ts": "where the `type` of a problem leads",
   "resource-metadata.ts": "stands at the origin's root (RFC 9728)",
   "server.ts": "preflights",
+  "shutdown.ts": "asked by IIS alone",
 };
 
 let stack: TestStack;

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { DiscardPolicy, jetstreamManager } from "@nats-io/jetstream";
 import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
 import type { Crossing } from "countersign/credentials/crossings.ts";
 import { initKeys } from "countersign/credentials/init.ts";
@@ -107,7 +107,7 @@ async function start(
   ends.push(nats.stop);
   const admin = await connectAdmin(nats.url, adminCredsFile);
   ends.push(() => admin.close());
-  await ensureStream(admin);
+  await ensureStreams(admin);
   startInventory(admin);
 
   progress("Starting the identity provider …");
@@ -204,9 +204,15 @@ async function connectAdmin(url: string, credsFile: string): Promise<NatsConnect
   });
 }
 
-async function ensureStream(admin: NatsConnection): Promise<void> {
+/** What the demo's policy reads and writes. */
+async function ensureStreams(admin: NatsConnection): Promise<void> {
   const manager = await jetstreamManager(admin);
   await manager.streams.add({ name: "ORDERS", subjects: ["orders.>"] });
+  // A bucket as NATS lays one out: one value a key, read directly, so that a reader needs no right to the whole of it.
+  await manager.streams.add({
+    ...{ name: "KV_carts", subjects: ["$KV.carts.>"], max_msgs_per_subject: 10, discard: DiscardPolicy.New },
+    ...{ allow_direct: true, allow_rollup_hdrs: true, deny_delete: true },
+  });
 }
 
 function gatewayOptions(

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createAdmit, createRecordRefused } from "./admit.ts";
 import type { AuditLog } from "./audit/record.ts";
+import { createCompletions } from "./completions.ts";
 import type { Base } from "./compose/base.ts";
 import { type CredentialFor, createCredentialFor } from "./compose/credentials.ts";
 import { type Direct, openDirect } from "./compose/direct.ts";
@@ -26,6 +27,7 @@ import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import type { NotBeforeKey } from "./identity/session.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
+import { createKeyValue } from "./key-value.ts";
 import { createIdempotentId } from "./keys/idempotent-id.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -127,9 +129,10 @@ async function compose(base: Base): Promise<Gateway> {
   });
   const credentialFor = createCredentialFor(base, keys, "client");
   const signIn = signInOf(base, { issuers, sessions: state.sessions, keys });
-  const { admit, effects, streams, native } = createFlow(base, {
+  const { native, ...flow } = createFlow(base, {
     ...{ ...state, policy, issuers, signIn, audit, pool, instance, keys, credentialFor },
   });
+  const { admit, streams } = flow;
   addGauges(base, { streams, pool });
   const grantOf = grantUnder(policy, base);
   const direct = openDirect(base, {
@@ -157,7 +160,7 @@ async function compose(base: Base): Promise<Gateway> {
   };
   const idempotentId = createIdempotentId(keys.clusterSecret.subkey("idempotent-id"));
   const parts: EndpointParts = {
-    ...{ admit, effects, streams, clock, presentedOf },
+    ...{ ...flow, clock, presentedOf },
     messageIdOf: (identity, ...of) => idempotentId(holderOf(identity), ...of),
   };
   const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();
@@ -338,7 +341,7 @@ function replierBy(senderOf: SenderOf): PublishParts["replierOf"] {
 function createFlow(
   base: Base,
   { sessions, policy, issuers, signIn, pool, ...parts }: FlowParts,
-): Pick<EndpointParts, "admit" | "effects" | "streams"> & { readonly native: Native } {
+): Pick<EndpointParts, "admit" | "effects" | "keyValue" | "streams"> & { readonly native: Native } {
   const { config, clock } = base;
   const { control, directory, sealKeys, audit, instance, keys, credentialFor } = parts;
   const seals = { issuer: config.publicUrl, audience: config.trustDomain };
@@ -362,17 +365,13 @@ function createFlow(
   });
   const recorded = { audit, clock, instance };
   const admit = createAdmit({ identify, grantOf: policy.grantOf, withinRate, isDurable, ...recorded });
+  const replierOf = replierBy(senderOf);
+  const attempts = createAttemptKv(control);
+  const effects = createPublish({ pool, ...seals, workload, ...sealing, replierOf, attempts, ...recorded });
+  const { store } = effects;
   return {
-    admit,
-    effects: createPublish({
-      pool,
-      ...seals,
-      workload,
-      ...sealing,
-      replierOf: replierBy(senderOf),
-      attempts: createAttemptKv(control),
-      ...recorded,
-    }),
+    ...{ admit, effects },
+    keyValue: createKeyValue({ pool, store, complete: createCompletions(recorded) }),
     streams: createSubscribe({ pool, senderOf, ...recorded }),
     native: openNative(base, {
       ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },

@@ -3,6 +3,7 @@ import type { Admission } from "./admit.ts";
 import type { MessageFacts } from "./audit/record.ts";
 import { messageOf } from "./errors.ts";
 import type { Connection, HeaderList, Pool } from "./nats/connection.ts";
+import { sealScopeOf } from "./policy/scope.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 import { createSealTurn } from "./seal-turn.ts";
 import type { Clock } from "./time.ts";
@@ -80,7 +81,7 @@ function draftOf(
     workload,
     txn: facts.txn,
     user: identity.user,
-    scope: line ? `${line.verb}:${line.pattern}` : "",
+    scope: line ? sealScopeOf(line) : "",
     subject,
     digest,
     id,

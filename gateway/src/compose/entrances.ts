@@ -11,6 +11,7 @@ import { addDemo } from "../endpoints/demo.ts";
 import { addExplain } from "../endpoints/explain.ts";
 import { addHealth } from "../endpoints/health.ts";
 import { addJwks } from "../endpoints/jwks.ts";
+import { addKv } from "../endpoints/kv.ts";
 import { addNats } from "../endpoints/nats.ts";
 import type { ApiPlace } from "../endpoints/openapi.ts";
 import { recordOversized } from "../endpoints/oversized.ts";
@@ -56,6 +57,7 @@ export function addEntrances(
     recordOversized(messages, parts);
     addPublish(messages, parts);
     addRequest(messages, parts);
+    addKv(messages, parts);
   });
   addSubscribe(app, parts);
   addNats(app, { ...parts, native, publicUrl: config.publicUrl });

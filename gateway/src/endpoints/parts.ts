@@ -1,6 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
 import type { Identity, Presented } from "../identity/identity.ts";
+import type { KeyValue } from "../key-value.ts";
 import type { Publish } from "../publish.ts";
 import type { Outcome } from "../refusal.ts";
 import type { Subscribe } from "../subscribe.ts";
@@ -10,6 +11,7 @@ import type { Clock } from "../time.ts";
 export interface EndpointParts {
   readonly admit: Admit;
   readonly effects: Publish;
+  readonly keyValue: KeyValue;
   readonly streams: Subscribe;
   /** What the request presents, read from its raw headers and from what its hop, which is proven, says. */
   readonly presentedOf: (request: Pick<FastifyRequest, "raw" | "hop">) => Outcome<Presented>;

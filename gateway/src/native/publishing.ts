@@ -9,6 +9,7 @@ import { judgeNatsHeaders, type PublishHeaders } from "../nats/native/publish-he
 import { publishViolation, replyViolation } from "../nats/native/server-words.ts";
 import { decide } from "../policy/decide.ts";
 import type { GrantLine } from "../policy/grant.ts";
+import { sealScopeOf } from "../policy/scope.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
 import type { Holder, NativeShared } from "./context.ts";
 import type { Replies } from "./replies.ts";
@@ -85,12 +86,12 @@ export class Publishing {
     const owed = this.#parts.replies.take(subject);
     if (owed) {
       const { line, answers, link: to } = owed;
-      const seal = answers && { scope: scopeOf(line), key, answers };
+      const seal = answers && { scope: sealScopeOf(line), key, answers };
       return this.#send(publish, { line, durable: false, subject, reply, payload, headers, seal, to });
     }
     const decided = this.#decide(subject, reply !== undefined);
     if (!decided.ok) return this.#refuse(publish, decided.refusal);
-    const seal = { scope: scopeOf(decided.value.line), key };
+    const seal = { scope: sealScopeOf(decided.value.line), key };
     return this.#send(publish, { ...decided.value, subject, reply, payload, headers, seal });
   }
 
@@ -154,10 +155,6 @@ export class Publishing {
     this.#parts.refuse(`${verb} ${subject.slice(0, 256)}`, refusal, { words: publishViolation(subject) });
     return false;
   }
-}
-
-function scopeOf({ verb, pattern }: GrantLine): string {
-  return `${verb}:${pattern}`;
 }
 
 const NONE: Outcome<HeaderList> = allowed([]);

@@ -2,6 +2,7 @@ import { type Json, type JsonObject, parseStrictJson } from "../../identity/stri
 import type { Action } from "../../policy/action.ts";
 import { decide } from "../../policy/decide.ts";
 import { hasWildcard } from "../../policy/pattern.ts";
+import { sealScopeOf } from "../../policy/scope.ts";
 import type { Outcome } from "../../refusal.ts";
 import { createConsumerJudge } from "./consumer-judge.ts";
 import type { JetStreamJudge, JetStreamJudgeParts, JetStreamPublish, JetStreamVerdict } from "./jetstream.ts";
@@ -106,7 +107,7 @@ export function createJetStreamJudge(parts: JetStreamJudgeParts): JetStreamJudge
     const { subject, payload } = publish;
     const { idempotencyKey } = headers.value;
     const line = decided.value;
-    const scope = `write-kv:$KV.${bucket}.${line.pattern}`;
+    const scope = sealScopeOf(line);
     const seal = { scope, ...(idempotencyKey !== undefined && { idempotencyKey }) };
     return { ...forward(subject, payload, { action, line }), headers: headers.value.headers, seal };
   }

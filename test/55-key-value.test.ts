@@ -1,0 +1,167 @@
+/** Keys of a bucket over HTTP: read, written, compared, deleted; each under its own right, each write sealed. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
+import { createVerifier } from "@countersign/seal";
+import { Kvm } from "@nats-io/kv";
+import { type Answer, type Call, type JsonObject, startTestStack, type TestStack } from "./support.ts";
+
+let stack: TestStack;
+
+before(async () => {
+  stack = await startTestStack();
+});
+after(() => stack?.stop());
+
+function kv(
+  method: string,
+  key: string,
+  how: Call & { readonly who?: "alice" | "bob" } = {},
+): Promise<Answer> {
+  const { who = "alice", ...call } = how;
+  const place = `bucket=carts&key=${encodeURIComponent(key)}`;
+  return stack.call(`/v1/kv?${place}`, { method, token: stack.token(who), ...call });
+}
+
+function revisionOf(answer: Answer): number {
+  assert.equal(answer.status, 200, answer.text);
+  return Number(answer.json().revision);
+}
+
+test("a value is read as it was written, with its revision, its type and its headers", async () => {
+  const body = JSON.stringify({ items: [7] });
+  const put = await kv("PUT", "demo-alice.one", {
+    headers: { "content-type": "application/json", "msg-source": "page" },
+    body,
+  });
+  const revision = revisionOf(put);
+  assert.deepEqual(
+    [put.headers.etag, put.json().bucket, put.json().key],
+    [`"${revision}"`, "carts", "demo-alice.one"],
+  );
+  const got = await kv("GET", "demo-alice.one");
+  assert.deepEqual(
+    [got.status, got.text, got.headers.etag, got.headers["content-type"], got.headers["msg-source"]],
+    [200, body, `"${revision}"`, "application/json", "page"],
+  );
+  assert.equal(got.headers["content-security-policy"], "sandbox; default-src 'none'");
+  assert(!Object.keys(got.headers).some((name) => name.startsWith("nats-") || name.startsWith("seal-")));
+  const same = await kv("GET", "demo-alice.one", { headers: { "if-none-match": `W/"${revision}"` } });
+  assert.deepEqual([same.status, same.text], [304, ""]);
+});
+
+test("a key that was never written, or is deleted, is not found; its revision counts on", async () => {
+  assert.equal((await kv("GET", "demo-alice.never")).status, 404);
+  const written = revisionOf(await kv("PUT", "demo-alice.gone", { body: "1" }));
+  const deleted = revisionOf(
+    await kv("DELETE", "demo-alice.gone", { headers: { "if-match": `"${written}"` } }),
+  );
+  assert(deleted > written);
+  assert.equal((await kv("GET", "demo-alice.gone")).status, 404);
+});
+
+test("a write happens under the revision that was named, and under no other", async () => {
+  const first = revisionOf(await kv("PUT", "demo-alice.cas", { body: "1" }));
+  const second = revisionOf(
+    await kv("PUT", "demo-alice.cas", { headers: { "if-match": `"${first}"` }, body: "2" }),
+  );
+  const late = await kv("PUT", "demo-alice.cas", { headers: { "if-match": `"${first}"` }, body: "3" });
+  assert.deepEqual([late.status, late.json().code], [412, "precondition_failed"]);
+  const lateDelete = await kv("DELETE", "demo-alice.cas", { headers: { "if-match": `"${first}"` } });
+  assert.equal(lateDelete.status, 412);
+  assert.deepEqual([(await kv("GET", "demo-alice.cas")).text, second > first], ["2", true]);
+});
+
+test("of many that write a key at once, each where it finds none, one does; after a deletion, again one", async () => {
+  const create = (body: string): Promise<Answer> =>
+    kv("PUT", "demo-alice.race", { headers: { "if-none-match": "*" }, body });
+  for (const round of [1, 2]) {
+    const answers = await Promise.all(Array.from({ length: 8 }, (_, at) => create(`${round}.${at}`)));
+    const won = answers.filter(({ status }) => status === 200);
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [
+      200,
+      ...Array.from({ length: 7 }, () => 412),
+    ]);
+    const value = (await kv("GET", "demo-alice.race")).text;
+    assert.equal(won.length, 1);
+    assert.match(value, new RegExp(`^${round}\\.`));
+    revisionOf(await kv("DELETE", "demo-alice.race"));
+  }
+});
+
+test("a key of another user is neither read nor written", async () => {
+  revisionOf(await kv("PUT", "demo-alice.own", { body: "1" }));
+  for (const method of ["GET", "PUT", "DELETE"]) {
+    const answer = await kv(method, "demo-alice.own", { who: "bob" });
+    assert.deepEqual([method, answer.status, answer.json().code], [method, 403, "not_allowed"]);
+  }
+  assert.equal((await kv("GET", "demo-alice.own")).text, "1");
+});
+
+test("what is written is sealed: a reader of the bucket proves who wrote it, a deletion too", async () => {
+  const { txn, id } = (await kv("PUT", "demo-alice.sealed", { body: "mine" })).json();
+  const verify = createVerifier({ issuer: stack.gatewayUrl, audience: TRUST_DOMAIN });
+  const bucket = await new Kvm(stack.admin).open("carts");
+  const stored = async () => {
+    const { jetstreamManager } = await import("@nats-io/jetstream");
+    const manager = await jetstreamManager(stack.admin);
+    const message = await manager.streams.getMessage("KV_carts", {
+      last_by_subj: "$KV.carts.demo-alice.sealed",
+    });
+    assert(message);
+    const headers = [...message.header].flatMap(([name, values]) =>
+      values.map((value): [string, string] => [name, value]),
+    );
+    return {
+      subject: message.subject,
+      headers,
+      payload: message.data,
+      brokerTime: message.time.getTime() / 1000,
+    };
+  };
+  const written = await verify(await stored());
+  assert.deepEqual(
+    [written.sender.user, written.txn, written.id, written.text(), written.claims.scope],
+    ["demo-alice", txn, id, "mine", "write-kv:$KV.carts.demo-alice.>"],
+  );
+  revisionOf(await kv("DELETE", "demo-alice.sealed"));
+  assert.equal((await bucket.get("demo-alice.sealed"))?.operation, "DEL");
+  const mark = await stored();
+  assert.equal((await verify(mark)).sender.user, "demo-alice");
+  const revived = { ...mark, headers: mark.headers.filter(([name]) => name !== "KV-Operation") };
+  await assert.rejects(verify(revived), { code: "headers_changed" });
+});
+
+test("each is recorded with its decision and what came of it", async () => {
+  const { txn } = (await kv("PUT", "demo-alice.recorded", { body: "1" })).json();
+  const [decision = {}, done] = await stack.auditOf(txn, 2);
+  assert.deepEqual(
+    [decision.action, decision.outcome, (decision.rule as JsonObject).text],
+    ["write-kv carts demo-alice.recorded", "allowed", "write-kv carts {user}.>"],
+  );
+  assert.deepEqual([done?.outcome, done?.stream], ["stored", "KV_carts"]);
+  const got = await kv("GET", "demo-alice.recorded");
+  const [read, shown] = await stack.auditOf(got.headers["x-request-id"], 2);
+  assert.deepEqual([read?.action, shown?.outcome], ["read-kv carts demo-alice.recorded", "replied"]);
+});
+
+test("what cannot be is said in words that help", async () => {
+  const cases: readonly [string, string, Call["headers"], number, RegExp][] = [
+    ["PUT", "demo-alice.x", { "if-match": "7" }, 400, /if-match: expected one revision, such as "7"/],
+    ["PUT", "demo-alice.x", { "if-match": '"1", "2"' }, 400, /expected one revision/],
+    ["PUT", "demo-alice.x", { "if-match": '"1"', "if-none-match": "*" }, 400, /not both/],
+    ["DELETE", "demo-alice.x", { "if-none-match": "*" }, 400, /a deletion takes If-Match only/],
+    ["PUT", "demo-alice.x", { "nats-rollup": "all" }, 400, /nats-rollup/i],
+    ["PUT", "demo-alice.x", { "msg-kv-operation": "PURGE" }, 400, /kv-operation/],
+    ["PUT", "demo-alice.*", {}, 400, /expected a key/],
+    ["PUT", "demo-alice..x", {}, 400, /expected a key/],
+    ["GET", `demo-alice.${"x".repeat(200)}`, {}, 400, /expected a key/],
+  ];
+  for (const [method, key, headers = {}, status, detail] of cases) {
+    const answer = await kv(method, key, { headers });
+    assert.deepEqual([method, key, answer.status], [method, key, status], answer.text);
+    assert.match(String(answer.json().detail), detail);
+  }
+  const other = await stack.call("/v1/kv?bucket=none&key=demo-alice.x", { token: stack.token("alice") });
+  assert.equal(other.status, 403);
+});

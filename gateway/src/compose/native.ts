@@ -13,7 +13,7 @@ import type { Base } from "./base.ts";
 import type { CredentialFor } from "./credentials.ts";
 import { natsServersOf } from "./from-config.ts";
 
-type OwnParts = "greeting" | "dialLinkOf" | "nextExpiry" | "tokenBytesMax" | "createJudge";
+type OwnParts = "greeting" | "dialLinkOf" | "nextExpiry" | "tokenBytesMax" | "connectionsMax" | "createJudge";
 
 /** The native protocol: connections of clients' own, beside those of the pool and under the same credentials. */
 export function openNative(
@@ -46,6 +46,7 @@ export function openNative(
       return credential.ok ? allowed(credential.value.expiresAt) : credential;
     },
     tokenBytesMax: config.limits.tokenBytesMax,
+    connectionsMax: config.limits.natsConnectionsMax,
     createJudge: ({ grant, inbox, ...rest }) => {
       const { user, limits } = grant;
       // Of all the identity's connections under this grant: they have one inbox, and each a name below it.

@@ -163,10 +163,9 @@ export class NativeConnection implements ClientHandler, NativeClient {
     this.#over = true;
     clearTimeout(this.#timer);
     const words = LAST_WORDS[why];
-    if (words !== undefined) this.#output.write(errLine(words));
+    this.#output.end(words === undefined ? "" : errLine(words));
     const finished = this.#session?.finish();
-    // The last words leave with the end of this turn.
-    setImmediate(() => this.#wire.close());
+    this.#wire.close();
     this.#complete(why);
     this.#host.onOver();
     await finished;

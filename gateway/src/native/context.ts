@@ -63,6 +63,8 @@ export interface NativeParts extends NativeShared {
   readonly dialLinkOf: (of: LinkOf) => DialNativeLink;
   readonly nextExpiry: (identity: Identity, grant: Grant) => Outcome<EpochSeconds>;
   readonly tokenBytesMax: number;
+  /** Connections at once, of all users together. */
+  readonly connectionsMax: number;
   /** Asked once more when the proof has been recorded: what was signed out meanwhile. Throws when it cannot be known. */
   readonly revocationOf: (identity: Identity) => Refusal | undefined;
   /** Under the policy in force now; undefined for an identity that can have none. */

@@ -28,9 +28,7 @@ export interface Native {
   close(): Promise<void>;
 }
 
-/** Connections at once, of all users together. */
-const CONNECTIONS_MAX = 10_000;
-/** Of them, those that have presented nothing yet. */
+/** Connections that have presented nothing yet. */
 const UNPROVED_MAX = 500;
 
 export function createNative(parts: NativeParts): Native {
@@ -66,8 +64,8 @@ export function createNative(parts: NativeParts): Native {
 
   function room({ admission }: Arrival): Refusal | undefined {
     if (closing) return { reason: "shutting_down" };
-    if (taken >= CONNECTIONS_MAX)
-      return { reason: "capacity_exceeded", what: "native connections", max: CONNECTIONS_MAX };
+    if (taken >= parts.connectionsMax)
+      return { reason: "capacity_exceeded", what: "native connections", max: parts.connectionsMax };
     if (!admission && unproved >= UNPROVED_MAX)
       return { reason: "capacity_exceeded", what: "connections without a proof", max: UNPROVED_MAX };
     return undefined;

@@ -208,7 +208,10 @@ export class Session {
       this.#splice.close();
       resolve();
     };
-    const timer = setTimeout(done, FINISH_WITHIN_MS).unref();
+    const timer = setTimeout(() => {
+      this.#tallies.abandon();
+      done();
+    }, FINISH_WITHIN_MS).unref();
     this.#inTurn(() => {
       this.#tallies.close();
       this.#whenReceived(done);
@@ -302,8 +305,9 @@ export class Session {
   /** Takes from the client no more than can leave, and nothing while it does not read. */
   #steer(): void {
     const { parser, wire } = this.#parts;
-    const isFull =
-      this.#over || this.#outbox.isFull || this.#splice.live.congested || wire.unsentBytes > UNSENT_BYTES_MAX;
+    // What closes has to be read to its end.
+    if (this.#over) return;
+    const isFull = this.#outbox.isFull || this.#splice.live.congested || wire.unsentBytes > UNSENT_BYTES_MAX;
     if (isFull === parser.paused) return;
     if (isFull) {
       wire.pause();

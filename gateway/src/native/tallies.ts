@@ -82,16 +82,26 @@ export class Tallies {
     });
   }
 
-  /** Completes what is open: the second is over, or the connection. */
+  /** Completes what is open, once it is known how it fared: the second is over, or the connection. */
   close(): void {
-    clearTimeout(this.#timer);
     this.#confirmNow();
-    const tallies = [...this.#open.values()];
-    this.#open = new Map();
+    const tallies = this.#takeOpen();
     if (tallies.length === 0) return;
     this.#parts.whenReceived((received) => {
       for (const tally of tallies) this.#finish(tally, received);
     });
+  }
+
+  /** Completes what is open now: what it waits for does not come. */
+  abandon(): void {
+    for (const tally of this.#takeOpen()) this.#finish(tally, false);
+  }
+
+  #takeOpen(): readonly Tally[] {
+    clearTimeout(this.#timer);
+    const tallies = [...this.#open.values()];
+    this.#open = new Map();
+    return tallies;
   }
 
   #begin(line: GrantLine, now: number): Tally {

@@ -12,6 +12,7 @@ export class ClientOutput {
   /** What came meanwhile and is whole. */
   #after: Uint8Array[] = [];
   #scheduled = false;
+  #over = false;
 
   constructor(wire: ClientWire) {
     this.#wire = wire;
@@ -40,18 +41,20 @@ export class ClientOutput {
     });
   }
 
-  /** The link in use is gone, and the rest of what it has begun does not come. */
-  abandon(): void {
+  /** The last words. A message that has begun and has not ended is left out, and nothing follows. */
+  end(words: string): void {
+    if (this.#over) return;
     if (this.#inMessage) this.#parts = [];
     this.#inMessage = false;
+    if (words !== "") this.#after.push(Buffer.from(words, "latin1"));
     this.#send();
+    this.#over = true;
   }
 
   #send(): void {
     const parts = this.#after.length > 0 ? [...this.#parts, ...this.#after] : this.#parts;
-    if (parts.length === 0) return;
     this.#parts = [];
     this.#after = [];
-    this.#wire.send(parts);
+    if (parts.length > 0 && !this.#over) this.#wire.send(parts);
   }
 }

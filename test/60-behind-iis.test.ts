@@ -39,6 +39,7 @@ roles:
       - { issuer: iis, groups: 'CORP\\OrderClerks' }
     may:
       - connect native
+      - request slow.answer
       - publish orders.eu.*.create
       - subscribe orders.eu.>
 `;
@@ -429,9 +430,20 @@ test("the process that IIS started ends when IIS asks: streams are told, and the
   try {
     const token = stack.token("alice");
     const stream = await stack.stream(["orders.eu.>"], { token });
+    const asked = Promise.withResolvers<Msg>();
+    stack.admin.subscribe("slow.answer", { callback: (_error, msg) => asked.resolve(msg) });
+    const inFlight = stack.call("/v1/request?subject=slow.answer", { method: "POST", token });
+    const question = await asked.promise;
     const former = site.process()?.pid;
-    assert.equal(await site.recycle(), true, "it ended by itself");
+    const recycled = site.recycle();
     const end = await endOf(stream);
+    question.respond("at last");
+    assert.deepEqual(
+      [(await inFlight).status, (await inFlight).text],
+      [200, "at last"],
+      "what was in flight is answered",
+    );
+    assert.equal(await recycled, true, "it ended by itself");
     assert.deepEqual([end?.event, end?.data], ["end", { code: "shutdown", reconnect: true }]);
     assert.equal((await stack.call("/v1/whoami", { token })).status, 200);
     assert.notEqual(site.process()?.pid, former);

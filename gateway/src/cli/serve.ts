@@ -6,7 +6,7 @@ import { examineLocal } from "../compose/examine-local.ts";
 import type { Config } from "../config/config.ts";
 import { formatMistakes, loadConfig, readConfig } from "../config/load.ts";
 import { localOf } from "../config/local.ts";
-import { GatewayError } from "../errors.ts";
+import { GatewayError, messageOf } from "../errors.ts";
 import { startGateway } from "../gateway.ts";
 import { createLog } from "../log.ts";
 import { PLACEHOLDER_ISSUER } from "./init-starters.ts";
@@ -51,10 +51,13 @@ export function configPath(io: CommandIo, file: string): string {
 
 async function serve(io: CommandIo, path: string): Promise<void> {
   const config = await loadConfig(path);
-  const log = createLog(config.log.level);
+  const log = createLog(config.log.level, config.log.file);
   const gateway = await startGateway(config, log, io.clock, io.signal).catch((error: unknown) => {
     // Told to end before it had begun: that it did not begin is no failure.
-    if (!io.signal.aborted) throw error;
+    if (io.signal.aborted) return;
+    // What goes to standard error besides may go nowhere.
+    if (config.log.file !== undefined) log.fatal({ why: messageOf(error) }, "cannot start");
+    throw error;
   });
   if (!gateway) return io.exit(EXIT.yes);
   io.onHangup(() => void gateway.reload());

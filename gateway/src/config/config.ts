@@ -36,7 +36,11 @@ export interface Config {
   readonly limits: LimitsInForce;
   /** Absolute path of the demo page; absent: no /demo. */
   readonly demo?: string;
-  readonly log: { readonly level: LogLevel };
+  readonly log: {
+    readonly level: LogLevel;
+    /** Absolute path; absent: standard error. */
+    readonly file?: string;
+  };
 }
 
 export interface SessionConfig {

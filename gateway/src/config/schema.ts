@@ -52,7 +52,9 @@ export function configSchema(context: SchemaContext): z.ZodType<Omit<Config, "fi
       session: sessionSchema().prefault({}).meta({ description: "Sessions of signed-in browsers." }),
       limits: limitsSchema().prefault({}).meta({ description: "Bounds of what strangers may cost." }),
       demo: path(context).optional().meta({ description: "A page to serve at `/demo`, for the devstack." }),
-      log: logSchema().prefault({}).meta({ description: "The operator's log, on standard error." }),
+      log: logSchema(context).prefault({}).meta({
+        description: "The operator's log, on standard error or in a file.",
+      }),
     })
       .superRefine(checkAddresses, { when: ({ value }) => typeof value === "object" && value !== null })
       // Only of parts that are right by themselves: any other may be anything.
@@ -152,13 +154,17 @@ function sessionSchema(): z.ZodType<SessionConfig> {
   });
 }
 
-function logSchema(): z.ZodType<Config["log"]> {
+function logSchema(context: SchemaContext): z.ZodType<Config["log"]> {
   return section({
+    file: path(context).optional().meta({
+      description:
+        "Writes it to this file instead, 10MiB and the 10MiB before: where nobody reads standard error, as under IIS.",
+    }),
     level: z
       .enum(["fatal", "error", "warn", "info", "debug", "trace"], {
         error: ({ input }) => `expected fatal, error, warn, info, debug or trace; found ${shown(input)}`,
       })
       .default("info")
       .meta({ description: "`fatal`, `error`, `warn`, `info`, `debug` or `trace`." }),
-  });
+  }).transform(({ level, file }) => ({ level, ...(file !== undefined && { file }) }));
 }

@@ -42,8 +42,16 @@ export interface TestStack extends Stack {
   readonly token: (who: DemoUserId | "inventory", overrides?: TokenOverrides) => string;
   /** Calls the gateway: a path under its URL, with its query. */
   readonly call: (path: string, how?: Call) => Promise<Answer>;
-  /** Opens `GET /v1/subscribe`; asserts that it is answered with 200. */
-  readonly stream: (subjects: readonly string[], how: Call) => Promise<EventReader>;
+  /**
+   * Opens `GET /v1/subscribe`; asserts that it is answered with 200.
+   *
+   * @param query  further parameters: `{ stream: "ORDERS", from: "all" }`
+   */
+  readonly stream: (
+    subjects: readonly string[],
+    how: Call,
+    query?: Readonly<Record<string, string>>,
+  ) => Promise<EventReader>;
   /** Sends bytes on a fresh connection and reads until the gateway closes it. */
   readonly raw: (bytes: string | Uint8Array) => Promise<string>;
   /** Every line of the audit file so far. */
@@ -74,7 +82,8 @@ export async function startTestStack({
     call,
     audit,
     token: (who, overrides) => stack.identityProvider.tokenFor(who, overrides),
-    stream: (subjects, how) => openStream(`${stack.gatewayUrl}/v1/subscribe?${queryOf(subjects)}`, how),
+    stream: (subjects, how, query = {}) =>
+      openStream(`${stack.gatewayUrl}/v1/subscribe?${queryOf(subjects)}&${new URLSearchParams(query)}`, how),
     raw: (bytes) => exchange(Number(new URL(stack.gatewayUrl).port), bytes),
     async auditOf(txn, count) {
       const about = (): readonly JsonObject[] =>
@@ -129,6 +138,8 @@ export function send(
 /** One server-sent event: its type, and its data. */
 export interface StreamedEvent {
   readonly event: string;
+  /** As in this event, or the last one before it that had one. */
+  readonly id?: string;
   readonly data: JsonObject;
 }
 
@@ -136,6 +147,8 @@ export interface EventReader {
   readonly headers: IncomingHttpHeaders;
   /** All so far. */
   readonly events: readonly StreamedEvent[];
+  /** The id to go on after, as of now. */
+  readonly lastId: () => string | undefined;
   readonly comments: readonly string[];
   /** Fulfils once there are so many events, or rejects when it ends before. */
   readonly read: (count: number) => Promise<readonly StreamedEvent[]>;
@@ -159,6 +172,7 @@ export async function openStream(url: string, { token, headers }: Call): Promise
   let wake: () => void = () => {};
   let over = false;
   let buffered = "";
+  let lastId: string | undefined;
   const ended = new Promise<StreamedEvent | undefined>((done) => {
     response.once("close", () => {
       over = true;
@@ -172,8 +186,14 @@ export async function openStream(url: string, { token, headers }: Call): Promise
     const blocks = (buffered + text).split("\n\n");
     buffered = blocks.pop() ?? "";
     for (const block of blocks) {
-      if (block.startsWith(":")) comments.push(block);
-      else events.push(parseEvent(block));
+      if (block.startsWith(":")) {
+        comments.push(block);
+        continue;
+      }
+      const { id, event } = parseEvent(block);
+      lastId = id ?? lastId;
+      // An id alone is remembered, and is no event (HTML, §9.2.6).
+      if (event) events.push({ ...event, ...(lastId !== undefined && { id: lastId }) });
     }
     wake();
   });
@@ -184,6 +204,7 @@ export async function openStream(url: string, { token, headers }: Call): Promise
   return {
     headers: response.headers,
     events,
+    lastId: () => lastId,
     comments,
     ended,
     leave: () => void sending.destroy(),
@@ -201,10 +222,16 @@ export async function openStream(url: string, { token, headers }: Call): Promise
   };
 }
 
-function parseEvent(block: string): StreamedEvent {
+function parseEvent(block: string): { readonly id?: string; readonly event?: StreamedEvent } {
   const fields = block.split("\n").map((line) => /^([a-z]+): (.*)$/s.exec(line));
   const field = (name: string): string | undefined => fields.find((found) => found?.[1] === name)?.[2];
-  return { event: field("event") ?? "message", data: JSON.parse(field("data") ?? "null") as JsonObject };
+  const [id, data] = [field("id"), field("data")];
+  return {
+    ...(id !== undefined && { id }),
+    ...(data !== undefined && {
+      event: { event: field("event") ?? "message", data: JSON.parse(data) as JsonObject },
+    }),
+  };
 }
 
 function exchange(port: number, bytes: string | Uint8Array): Promise<string> {

@@ -66,6 +66,7 @@ export type GrantRefusal =
 export type EffectRefusal =
   | { readonly reason: "nats_unavailable"; readonly why: string }
   | { readonly reason: "no_responders"; readonly subject: string }
+  | { readonly reason: "stream_unknown"; readonly stream: string }
   | { readonly reason: "timeout"; readonly timeoutMs: number }
   /** It was sent, and the connection broke before the answer. */
   | { readonly reason: "connection_lost" }

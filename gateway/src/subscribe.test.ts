@@ -11,6 +11,8 @@ import {
   type EndCode,
   type Sender,
   type StreamEvent,
+  type StreamSink,
+  type Subscribe,
   type SubscribeAdmission,
 } from "./subscribe.ts";
 
@@ -89,6 +91,14 @@ function bench({ answer = () => allowed(undefined), connection, senderOf }: Benc
   return { streams, subscribed, open, completions, holds: () => holds };
 }
 
+function openOn(
+  streams: Subscribe,
+  admissions: readonly SubscribeAdmission[],
+  to: StreamSink,
+): ReturnType<Subscribe["open"]> {
+  return streams.open({ admissions, sink: to });
+}
+
 function sink(deliver: (event: StreamEvent) => boolean = () => true) {
   const events: StreamEvent[] = [];
   const ends: EndCode[] = [];
@@ -99,6 +109,8 @@ function sink(deliver: (event: StreamEvent) => boolean = () => true) {
       events.push(event);
       return deliver(event);
     },
+    drained: async () => false,
+    reached: () => assert.fail("only what is stored has places"),
     end: (code: EndCode) => ends.push(code),
   };
 }
@@ -113,7 +125,7 @@ test("open() delivers in order although verification of some takes longer", asyn
     payload[0] === 0x31 ? key.promise : Promise.resolve({ verified: false, code: "seal_missing" });
   const { streams, subscribed } = bench({ senderOf });
   const reader = sink();
-  await streams.open([admissionOf()], reader);
+  await openOn(streams, [admissionOf()], reader);
   for (const text of ["1", "2", "3"]) subscribed[0]?.onMessage(messageOf(text));
   await turnEnd();
   assert.equal(reader.events.length, 0);
@@ -135,7 +147,7 @@ test("open() delivers in order although verification of some takes longer", asyn
 
 test("open() refuses more streams than the grant says, also of requests that come at once, and agents apart", async () => {
   const { streams, completions } = bench();
-  const opened = await Promise.all([1, 2, 3].map(() => streams.open([admissionOf()], sink())));
+  const opened = await Promise.all([1, 2, 3].map(() => openOn(streams, [admissionOf()], sink())));
   const refusal = { reason: "connections_exceeded", connectionsMax: 2 };
   assert.deepEqual(
     opened.map((outcome) => (outcome.ok ? "open" : outcome.refusal)),
@@ -145,16 +157,16 @@ test("open() refuses more streams than the grant says, also of requests that com
     completions.map(({ txns, outcome, why }) => [txns, outcome, why]),
     [[["txn"], "failed", "connections_exceeded"]],
   );
-  assert.equal((await streams.open([admissionOf({ actor: "test-agent" })], sink())).ok, true);
+  assert.equal((await openOn(streams, [admissionOf({ actor: "test-agent" })], sink())).ok, true);
   const [first] = opened;
   assert(first?.ok);
   first.value();
-  assert.equal((await streams.open([admissionOf()], sink())).ok, true);
+  assert.equal((await openOn(streams, [admissionOf()], sink())).ok, true);
 });
 
 test("open() refuses none at all", async () => {
   const { streams } = bench();
-  const outcome = await streams.open([], sink());
+  const outcome = await openOn(streams, [], sink());
   const refusal = { reason: "request_invalid", what: "subject", why: "none is given" };
   assert.deepEqual(outcome, { ok: false, refusal });
 });
@@ -165,7 +177,7 @@ test("open() lets go of everything when one subject is not taken, and completes 
     answer: (subject) => (subject === "lab.b" ? away : allowed(undefined)),
   });
   const reader = sink();
-  const outcome = await streams.open([admissionOf(), admissionOf({ subject: "lab.b" })], reader);
+  const outcome = await openOn(streams, [admissionOf(), admissionOf({ subject: "lab.b" })], reader);
   assert.deepEqual(outcome, away);
   assert.deepEqual([open.size, holds(), streams.size, reader.ends], [0, 0, 0, []]);
   assert.deepEqual(
@@ -177,7 +189,7 @@ test("open() lets go of everything when one subject is not taken, and completes 
 test("open() passes on why there is no connection", async () => {
   const connection = refused({ reason: "capacity_exceeded", what: "connections", max: 1 });
   const { streams, holds } = bench({ connection });
-  assert.deepEqual(await streams.open([admissionOf()], sink()), connection);
+  assert.deepEqual(await openOn(streams, [admissionOf()], sink()), connection);
   assert.deepEqual([holds(), streams.size], [0, 0]);
 });
 
@@ -185,7 +197,7 @@ test("open() leaves no subscription behind that is taken after the end", async (
   const late = Promise.withResolvers<Outcome<void>>();
   const { streams, open } = bench({ answer: () => late.promise });
   const reader = sink();
-  const opening = streams.open([admissionOf()], reader);
+  const opening = openOn(streams, [admissionOf()], reader);
   streams.close();
   late.resolve(allowed(undefined));
   assert.equal((await opening).ok, false);
@@ -200,7 +212,7 @@ for (const [what, ends] of [
     t.mock.timers.enable({ apis: ["setTimeout"] });
     const { streams, open, completions, holds } = bench();
     const reader = sink();
-    await streams.open([admissionOf(ends)], reader);
+    await openOn(streams, [admissionOf(ends)], reader);
     t.mock.timers.tick(4_999);
     assert.deepEqual(reader.ends, []);
     t.mock.timers.tick(1);
@@ -217,7 +229,7 @@ for (const [what, ends] of [
 test("a stream ends when its reader is too far behind, and nothing is delivered after", async () => {
   const { streams, subscribed, open } = bench();
   const reader = sink(() => false);
-  await streams.open([admissionOf()], reader);
+  await openOn(streams, [admissionOf()], reader);
   subscribed[0]?.onMessage(messageOf("1"));
   subscribed[0]?.onMessage(messageOf("2"));
   await turnEnd();
@@ -227,7 +239,7 @@ test("a stream ends when its reader is too far behind, and nothing is delivered 
 test("a stream ends when too many messages wait for their seals to be verified", async () => {
   const { streams, subscribed } = bench({ senderOf: () => new Promise(() => {}) });
   const reader = sink();
-  await streams.open([admissionOf()], reader);
+  await openOn(streams, [admissionOf()], reader);
   for (let n = 0; n < 4_096; n++) subscribed[0]?.onMessage(messageOf(""));
   assert.deepEqual(reader.ends, []);
   subscribed[0]?.onMessage(messageOf(""));
@@ -237,7 +249,7 @@ test("a stream ends when too many messages wait for their seals to be verified",
 test("a stream ends when too many bytes wait for their seals to be verified", async () => {
   const { streams, subscribed } = bench({ senderOf: () => new Promise(() => {}) });
   const reader = sink();
-  await streams.open([admissionOf()], reader);
+  await openOn(streams, [admissionOf()], reader);
   const large = { ...messageOf(""), payload: new Uint8Array(1_048_576) };
   for (let n = 0; n < 16; n++) subscribed[0]?.onMessage(large);
   assert.deepEqual(reader.ends, []);
@@ -248,9 +260,9 @@ test("a stream ends when too many bytes wait for their seals to be verified", as
 test("revoke() ends the streams whose proof is not newer, of that user or session, and no others", async () => {
   const { streams } = bench();
   const readers = { before: sink(), after: sink(), other: sink() };
-  await streams.open([admissionOf({ provedAt: 500 })], readers.before);
-  await streams.open([admissionOf({ provedAt: 501 })], readers.after);
-  await streams.open([admissionOf({ user: "test-bob", provedAt: 500 })], readers.other);
+  await openOn(streams, [admissionOf({ provedAt: 500 })], readers.before);
+  await openOn(streams, [admissionOf({ provedAt: 501 })], readers.after);
+  await openOn(streams, [admissionOf({ user: "test-bob", provedAt: 500 })], readers.other);
   streams.revoke({ user: "test-ada" }, 500);
   assert.deepEqual([readers.before.ends, readers.after.ends, readers.other.ends], [["logout"], [], []]);
   streams.revoke({ session: "another" }, 900);
@@ -263,9 +275,9 @@ test("regrant() ends the streams that lost a subject, or have no grant at all, a
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { streams, completions } = bench();
   const readers = { keeps: sink(), loses: sink(), none: sink() };
-  await streams.open([admissionOf({ user: "test-ada" })], readers.keeps);
-  await streams.open([admissionOf({ user: "test-bob" })], readers.loses);
-  await streams.open([admissionOf({ user: "test-eve" })], readers.none);
+  await openOn(streams, [admissionOf({ user: "test-ada" })], readers.keeps);
+  await openOn(streams, [admissionOf({ user: "test-bob" })], readers.loses);
+  await openOn(streams, [admissionOf({ user: "test-eve" })], readers.none);
   const rule = { text: "subscribe lab.>", file: "p.yaml", line: 1 };
   const grantOf = (pattern: string): Grant =>
     ({
@@ -294,7 +306,7 @@ test("a stream ends with its connection: as a sign-out when that was why", async
     ["refused", "unavailable"],
   ] as const) {
     const reader = sink();
-    await streams.open([admissionOf()], reader);
+    await openOn(streams, [admissionOf()], reader);
     subscribed.at(-1)?.onEnd(why);
     assert.deepEqual(reader.ends, [code]);
   }
@@ -303,9 +315,9 @@ test("a stream ends with its connection: as a sign-out when that was why", async
 test("close() ends all with `shutdown`, and refuses further ones", async () => {
   const { streams } = bench();
   const reader = sink();
-  await streams.open([admissionOf()], reader);
+  await openOn(streams, [admissionOf()], reader);
   streams.close();
   assert.deepEqual([reader.ends, streams.size], [["shutdown"], 0]);
-  const outcome = await streams.open([admissionOf()], sink());
+  const outcome = await openOn(streams, [admissionOf()], sink());
   assert.deepEqual(outcome, { ok: false, refusal: { reason: "shutting_down" } });
 });

@@ -62,6 +62,7 @@ const EVIDENCE: { readonly [R in Refusal["reason"]]: readonly Evidence<R>[] } = 
   limit_unenforceable: ["limit"],
   nats_unavailable: ["why"],
   no_responders: ["subject"],
+  stream_unknown: ["stream"],
   timeout: ["timeoutMs"],
   connection_lost: [],
   no_stream: ["stream", "subject"],

@@ -76,6 +76,7 @@ const arms: {
   limit_unenforceable: [{ reason: "limit_unenforceable", limit: "payload" }, 403, "not_allowed"],
   nats_unavailable: [{ reason: "nats_unavailable", why: "hidden" }, 503, "unavailable"],
   no_responders: [{ reason: "no_responders", subject: "hidden" }, 503, "no_responders"],
+  stream_unknown: [{ reason: "stream_unknown", stream: "ORDERS" }, 404, "not_found"],
   timeout: [{ reason: "timeout", timeoutMs: 666_001 }, 504, "timeout"],
   connection_lost: [{ reason: "connection_lost" }, 503, "unavailable"],
   no_stream: [{ reason: "no_stream", stream: "ORDERS", subject: "orders.1" }, 503, "no_responders"],

@@ -193,6 +193,8 @@ function faceOf(refusal: Refusal): Face {
       return { code: "unsupported_media_type", detail: `Expected ${refusal.expected}.` };
     case "not_found":
       return { code: "not_found" };
+    case "stream_unknown":
+      return { code: "not_found", detail: `There is no stream ${refusal.stream}.` };
     case "payload_too_large":
       return { code: "payload_too_large", detail: `At most ${refusal.bytesMax} bytes.` };
     case "not_granted":

@@ -4,13 +4,16 @@ import { isoTimeOf } from "../time.ts";
 import { valuesByName } from "./headers.ts";
 
 /** Whether a client that is told this code should open a new stream, or first sign in, or stop. */
-export const END_RECONNECTS: Readonly<Record<EndCode, boolean>> = {
+const END_RECONNECTS: Readonly<Record<EndCode, boolean>> = {
   expired: true,
   logout: false,
   policy: true,
   shutdown: true,
   unavailable: true,
   slow_reader: true,
+  // Whoever reads decides what to do about what is missing; opening anew with the same id would only say so again.
+  messages_gone: false,
+  stream_reset: false,
   closed: false,
 };
 
@@ -24,9 +27,10 @@ const OURS = /^(?:seal-|txn-token$|nats-|traceparent$|content-type$)/i;
  * `headers` are those of the message that are not ours, names as sent: a text each, and a list of texts, in their
  * order, for one that was sent more than once.
  *
+ * @param eventId  of a stored message: the place to go on after
  * @source https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
-export function eventText({ message, sender, at }: StreamEvent): string {
+export function eventText({ message, sender, at }: StreamEvent, eventId?: string): string {
   const contentType = headerOf(message.headers, "content-type");
   const { verified } = sender;
   const body = {
@@ -40,7 +44,22 @@ export function eventText({ message, sender, at }: StreamEvent): string {
     ...(verified && { id: sender.id, txn: sender.txn }),
     time: isoTimeOf(at),
   };
-  return `data: ${JSON.stringify(body)}\n\n`;
+  return `${eventId === undefined ? "" : `id: ${eventId}\n`}data: ${JSON.stringify(body)}\n\n`;
+}
+
+/** Where reading of a stream begins: an event of its own, since a page sees the id only of an event. */
+export function beginText(eventId: string): string {
+  return `event: begin\nid: ${eventId}\ndata: {}\n\n`;
+}
+
+/** A new place to go on after: an id without data, which a browser keeps and shows to nobody. */
+export function positionText(eventId: string): string {
+  return `id: ${eventId}\n\n`;
+}
+
+/** The last event: why the stream ends, and whether to open another. */
+export function endText(code: EndCode): string {
+  return `event: end\ndata: ${JSON.stringify({ code, reconnect: END_RECONNECTS[code] })}\n\n`;
 }
 
 /** Text and JSON as `data`, a string; everything else, and what is not UTF-8, as `dataBase64`. */

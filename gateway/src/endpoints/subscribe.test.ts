@@ -6,7 +6,7 @@ import { type TestContext, test } from "node:test";
 import type { Admission, Ask } from "../admit.ts";
 import { listen } from "../compose/listen.ts";
 import { allowed, refused } from "../refusal.ts";
-import type { StreamEvent, StreamSink, Subscribe, SubscribeAdmission } from "../subscribe.ts";
+import type { StreamEvent, StreamSink, Subscribe } from "../subscribe.ts";
 import type { EndpointParts } from "./parts.ts";
 import { addSubscribe } from "./subscribe.ts";
 import { testServer } from "./testing/server.ts";
@@ -21,7 +21,7 @@ interface Opened {
 async function serve(t: TestContext, before: (sink: StreamSink) => boolean = () => true) {
   const opened: Opened[] = [];
   const streams: Pick<Subscribe, "open" | "neverBegan"> = {
-    async open(admissions: readonly SubscribeAdmission[], sink) {
+    async open({ admissions, sink }) {
       if (!before(sink)) return refused({ reason: "shutting_down" });
       const stream = { sink, subjects: admissions.map(({ subject }) => subject), stopped: 0 };
       opened.push(stream);

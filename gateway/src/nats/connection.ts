@@ -1,6 +1,7 @@
 import type { Identity } from "../identity/identity.ts";
 import type { Grant } from "../policy/grant.ts";
 import type { Outcome } from "../refusal.ts";
+import type { EpochSeconds } from "../time.ts";
 import type { StreamAnswer } from "./stream-answer.ts";
 
 /** Headers as name and value pairs, in order, names in the case they travel in. */
@@ -17,6 +18,10 @@ export interface InboundMessage {
   readonly reply?: string;
   readonly payload: Uint8Array;
   readonly headers: HeaderList;
+  /** Of a message that only says how something stands, as JetStream's to whoever pulls: 100, 404, 408, 409, 503. */
+  readonly status?: number;
+  /** When its stream took it; absent: it comes as it is published. */
+  readonly brokerTime?: EpochSeconds;
 }
 
 /** How nats-server took what was published. */
@@ -27,9 +32,10 @@ export interface Connection {
   /**
    * Hands one message to the socket's buffer, which leaves at the end of the turn.
    *
+   * @param reply  where answers go, within this connection's inbox
    * @returns `nats_unavailable` when not connected: refused now rather than dropped later
    */
-  publish(message: OutboundMessage): Outcome<void>;
+  publish(message: OutboundMessage, reply?: string): Outcome<void>;
   /** Fulfils when nats-server has processed everything published so far (one PING for all that wait). Never rejects. */
   confirm(subject: string): Promise<Confirmation>;
   /** @returns the reply, or `no_responders`, `timeout`, `nats_unavailable`, `connection_lost` */
@@ -49,6 +55,8 @@ export interface Connection {
   subscribe(options: SubscribeOptions): Promise<Outcome<Subscription>>;
   /** From INFO: largest payload with headers. */
   readonly payloadBytesMax: number;
+  /** What this connection may subscribe to for answers, without a final dot. Another one under another grant. */
+  readonly inboxPrefix: string;
 }
 
 export interface SubscribeOptions {

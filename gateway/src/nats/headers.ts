@@ -69,6 +69,13 @@ export function parseHeaders(block: Uint8Array): ReceivedHeaders {
 }
 
 /** @returns in words why nothing may be published under this subject, or undefined */
+export function faultOfPublish(subject: string): string | undefined {
+  // The one request whose subject names a filter, as it is. A caller's own subject never begins so.
+  const names = subject.startsWith("$JS.API.CONSUMER.CREATE.");
+  return names ? faultOfSubscription(subject, undefined) : faultOfSubject(subject);
+}
+
+/** @returns in words why this is not the subject of one message, or undefined */
 export function faultOfSubject(subject: string): string | undefined {
   if (subject.length > SUBJECT_CHARACTERS_MAX) return "too long";
   if (!SUBJECT.test(subject)) return "has a blank, a control character or a wildcard";

@@ -68,6 +68,10 @@ export class IdentityConnection implements Connection {
     return this.#link.payloadBytesMax;
   }
 
+  get inboxPrefix(): string {
+    return this.#link.inboxPrefix;
+  }
+
   get connected(): boolean {
     return this.#link.alive;
   }
@@ -85,17 +89,17 @@ export class IdentityConnection implements Connection {
     return this.#subscriptions.size > 0 || this.#link.requestsInFlight > 0 || this.#retiring.size > 0;
   }
 
-  publish(message: OutboundMessage): Outcome<void> {
+  publish(message: OutboundMessage, reply?: string): Outcome<void> {
     // Its last link may live on until what was published before has left.
     if (this.#over) return refused({ reason: "nats_unavailable", why: "not connected" });
-    if (!this.#keptBack) return this.#link.publish(message);
+    if (!this.#keptBack) return this.#link.publish(message, reply);
     // Judged now, since the caller has its answer; the next link has the limits of the same grant.
     const judged = this.#link.judge(message);
     if (!judged.ok) return judged;
     this.#keptBackBytes += judged.value.length + message.payload.length;
     if (this.#keptBackBytes > KEPT_BACK_BYTES_MAX)
       return refused({ reason: "nats_unavailable", why: "backpressure" });
-    this.#keptBack.push(() => this.#link.publish(message));
+    this.#keptBack.push(() => this.#link.publish(message, reply));
     return allowed(undefined);
   }
 

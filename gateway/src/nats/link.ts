@@ -4,7 +4,7 @@ import { acknowledgementPrefixOf } from "../policy/permissions.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Confirmation, InboundMessage, OutboundMessage } from "./connection.ts";
-import { encodeHeaders, faultOfSubject } from "./headers.ts";
+import { encodeHeaders, faultOfPublish } from "./headers.ts";
 import { Inbox } from "./inbox.ts";
 import { receivedOf } from "./received.ts";
 import { deniedOf } from "./server-error.ts";
@@ -44,6 +44,8 @@ export class Link implements SubscribingLink {
   /** When nats-server will end it. */
   readonly expiresAt: EpochSeconds;
   readonly serverId: string;
+  /** What it may subscribe to for answers. */
+  readonly inboxPrefix: string;
   /** `host:port` as configured. */
   readonly server: string;
   readonly payloadBytesMax: number;
@@ -68,6 +70,7 @@ export class Link implements SubscribingLink {
     this.#connection = connection;
     this.#replies = new Inbox(connection, inboxPrefix, REQUESTS_IN_FLIGHT_MAX);
     this.#acknowledgements = new Inbox(connection, acknowledgementPrefixOf(inboxPrefix), UNACKNOWLEDGED_MAX);
+    this.inboxPrefix = inboxPrefix;
     this.expiresAt = expiresAt;
     this.serverId = connection.info?.server_id ?? "";
     this.server = connection.getServer();
@@ -89,7 +92,7 @@ export class Link implements SubscribingLink {
   /** Judges without sending. @returns the encoded header block */
   judge(message: OutboundMessage): Outcome<Uint8Array> {
     if (!this.#alive || this.#connection.isClosed()) return unavailable("not connected");
-    const fault = faultOfSubject(message.subject);
+    const fault = faultOfPublish(message.subject);
     if (fault !== undefined)
       return refused({ reason: "subject_invalid", subject: message.subject.slice(0, 256), why: fault });
     const encoded = encodeHeaders(message.headers);
@@ -208,8 +211,12 @@ export class Link implements SubscribingLink {
     const subscription = this.#connection.subscribe(subject, {
       ...(queue !== undefined && { queue }),
       callback: (error, raw) => {
-        if (error) reader.refused();
-        else reader.take(receivedOf(raw).message);
+        if (error) {
+          reader.refused();
+          return;
+        }
+        const { status, message } = receivedOf(raw);
+        reader.take(status === undefined ? message : { ...message, status });
       },
     });
     return () => {

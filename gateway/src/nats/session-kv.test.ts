@@ -169,3 +169,23 @@ test("notBefore() throws when no beacon comes round, though the connection is up
   assert.throws(() => store.notBefore({ user: "demo-nobody" }), /out of date/);
   store.stop();
 });
+
+test("isAlive() knows the instances that are there, and takes one for there until it can know", async () => {
+  let ahead = 0;
+  const clock = () => testClock() + ahead;
+  const here = await openSessionKv({ control, clock, instance: "watching" });
+  const there = await openSessionKv({ control: other, clock: testClock, instance: "leaving" });
+  try {
+    assert.deepEqual([here.isAlive("leaving"), here.isAlive("never was")], [true, true]);
+    ahead = 11;
+    await until(() => here.isAlive("leaving") && here.isAlive("watching"));
+    assert.equal(here.isAlive("never was"), false);
+    there.stop();
+    ahead = 30;
+    await until(() => here.isAlive("watching"));
+    assert.equal(here.isAlive("leaving"), false);
+  } finally {
+    here.stop();
+    there.stop();
+  }
+});

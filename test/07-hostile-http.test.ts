@@ -173,8 +173,28 @@ const HOSTILE: Readonly<Record<string, { readonly sent: string; readonly statuse
   },
   CONNECT: { sent: head("CONNECT evil.example:443 HTTP/1.1", ...AUTHORITY), statuses: [] },
   "an upgrade that is not offered": {
-    sent: head("GET /v1/nats HTTP/1.1", "Host: a", "Connection: Upgrade, close", "Upgrade: websocket"),
+    sent: head("GET /v1/whoami HTTP/1.1", "Host: a", "Connection: Upgrade, close", "Upgrade: websocket"),
     statuses: [404],
+  },
+  "an upgrade without its handshake": {
+    sent: head("GET /v1/nats HTTP/1.1", "Host: a", "Connection: Upgrade, close", "Upgrade: websocket"),
+    statuses: [400],
+  },
+  "an upgrade with a malformed subprotocol": {
+    sent: head(
+      "GET /v1/nats HTTP/1.1",
+      "Host: a",
+      "Connection: Upgrade",
+      "Upgrade: websocket",
+      "Sec-WebSocket-Version: 13",
+      `Sec-WebSocket-Key: ${"A".repeat(22)}==`,
+      "Sec-WebSocket-Protocol: a,,b",
+    ),
+    statuses: [400],
+  },
+  "an upgrade to what we do not speak": {
+    sent: head("GET /v1/whoami HTTP/1.1", "Host: a", "Connection: Upgrade, close", "Upgrade: h2c"),
+    statuses: [401],
   },
   "a body that is too long, declared": {
     sent: head(PUBLISH, ...AUTHORITY, "Content-Length: 70000"),

@@ -42,6 +42,17 @@ export function addNats(app: FastifyInstance, parts: NatsParts): void {
     if (id !== undefined) headers.push(`X-Request-Id: ${id}`);
   });
 
+  // Of a handshake that is one all the same the library refuses what is left to refuse, in an answer without an id.
+  sockets.on("wsClientError", (error, socket, request) => {
+    const requestId = facts.get(request)?.requestId ?? "";
+    const why = error.message;
+    refuse(
+      socket,
+      { reason: "request_invalid", what: "handshake", why },
+      { publicUrl: parts.publicUrl, requestId },
+    );
+  });
+
   app.get("/v1/nats", () => {
     const why = "expected the upgrade to a WebSocket";
     throw new RefusalError({ reason: "request_invalid", what: "request", why });
@@ -95,7 +106,19 @@ function faultOf(request: IncomingMessage, path: string): Refusal | undefined {
   const [asked = "", query] = (request.url ?? "").split("?", 2);
   if (asked !== path) return { reason: "not_found", path: asked.slice(0, 256) };
   if (query !== undefined) return { reason: "request_invalid", what: "query", why: "expected none" };
-  return undefined;
+  return isHandshake(request)
+    ? undefined
+    : {
+        reason: "request_invalid",
+        what: "handshake",
+        why: "expected GET, a Sec-WebSocket-Key and version 13",
+      };
+}
+
+/** @source RFC 6455 §4.2.1 */
+function isHandshake({ method, headers }: IncomingMessage): boolean {
+  const { "sec-websocket-key": key, "sec-websocket-version": version } = headers;
+  return method === "GET" && version === "13" && /^[+/0-9A-Za-z]{22}==$/.test(key ?? "");
 }
 
 /** There is no response object once the protocol is to change. */

@@ -92,7 +92,12 @@ export function createNative(parts: NativeParts): Native {
         leaveSeat?.();
       });
       return allowed({
-        leave,
+        leave() {
+          leave();
+          const why = "the handshake did not complete";
+          if (admission)
+            neverBegan(admission.facts.txn, { reason: "request_invalid", what: "handshake", why });
+        },
         begin(wire) {
           const connection: NativeConnection = new NativeConnection(parts, arrival, wire, {
             seat(found) {

@@ -150,6 +150,8 @@ async function judgeStores(client: WireClient, grant: Grant, subjects: readonly 
     `$JS.API.CONSUMER.DELETE.S.other`,
     `$JS.API.CONSUMER.DELETE.S.${grant.user}-x`,
     `$JS.FC.S.other.1`,
+    `$JS.API.CONSUMER.MSG.NEXT.S.other`,
+    `$JS.API.CONSUMER.MSG.NEXT.KV_K.other`,
     `$JS.API.STREAM.INFO.S`,
     `$JS.ACK.S.other.1.1.1.1.1`,
   ];
@@ -161,11 +163,12 @@ async function judgeStores(client: WireClient, grant: Grant, subjects: readonly 
   );
 }
 
-/** Numbered consumers may be deleted, and say when they may be sent more, by whoever reads anything through them. */
+/** Numbered consumers may be pulled from, deleted, and told when they may send more, by whoever reads through them. */
 async function judgeUpkeep(client: WireClient, grant: Grant): Promise<void> {
   for (const stream of ["S", "KV_K"]) {
     const consumer = `${stream}.${grant.user}-1`;
-    client.send(`PUB $JS.API.CONSUMER.DELETE.${consumer} 0`, "", `PUB $JS.FC.${consumer}.x 0`, "");
+    const asked = ["API.CONSUMER.MSG.NEXT", "API.CONSUMER.DELETE"].map((ask) => `$JS.${ask}.${consumer}`);
+    client.send(...[...asked, `$JS.FC.${consumer}.x`].flatMap((subject) => [`PUB ${subject} 0`, ""]));
     const { errors } = await client.flush();
     const reads = grant.may.some(
       ({ verb, object }) =>
@@ -173,7 +176,7 @@ async function judgeUpkeep(client: WireClient, grant: Grant): Promise<void> {
         ((verb === "read-stream" && object?.stream === stream) ||
           (verb === "read-kv" && `KV_${object?.bucket}` === stream)),
     );
-    assert.equal(errors.length, reads ? 0 : 2, `upkeep of ${consumer}`);
+    assert.equal(errors.length, reads ? 0 : 3, `upkeep of ${consumer}`);
   }
 }
 

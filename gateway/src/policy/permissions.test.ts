@@ -88,6 +88,7 @@ test("permissionsOf() opens buckets by key", () => {
       "$JS.API.DIRECT.GET.KV_K.$KV.K.a.>",
       "$JS.API.CONSUMER.CREATE.KV_K.demo-alice-0.$KV.K.a.>",
       "$JS.API.CONSUMER.INFO.KV_K.demo-alice-0",
+      "$JS.API.CONSUMER.MSG.NEXT.KV_K.demo-alice-0",
       "$JS.API.CONSUMER.DELETE.KV_K.demo-alice-0",
       "$JS.FC.KV_K.demo-alice-0.*",
       "$KV.K.a.*",

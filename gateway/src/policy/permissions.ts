@@ -83,6 +83,7 @@ function publishPatterns(line: GrantLine, grant: Grant): string[] {
       const watching = consumerNames(line, grant).flatMap((name) => [
         `$JS.API.CONSUMER.CREATE.KV_${bucket}.${name}.${keys}`,
         `$JS.API.CONSUMER.INFO.KV_${bucket}.${name}`,
+        `$JS.API.CONSUMER.MSG.NEXT.KV_${bucket}.${name}`,
         ...upkeepOf(`KV_${bucket}.${name}`),
       ]);
       return [`$JS.API.DIRECT.GET.KV_${bucket}.${keys}`, ...watching];

@@ -17,6 +17,10 @@ roles:
     given-to: [ { issuer: demo, groups: Orders.Clerks } ]
     may: [ connect native, publish lab.>, subscribe lab.>, request lab.ask, respond lab.serve ]
     limits: { payload: 64KiB, connections: 50 }
+  slow:
+    given-to: [ { issuer: demo, groups: Audit } ]
+    may: [ connect native, publish slow.> ]
+    limits: { rate: 5/s }
 `;
 
 let stack: TestStack;
@@ -278,6 +282,20 @@ describe("a client", () => {
       (await webSocket.until(/(?:PONG\r\n[\s\S]*){4}/)).match(/maximum subscriptions/g)?.length,
       1,
     );
+    webSocket.close();
+  });
+
+  test("sends no more messages a second than the policy says", async () => {
+    const { subjects, flush } = await watch();
+    const webSocket = await connected({ auth_token: stack.token("carol") });
+    webSocket.send(`${"PUB slow.x 0\r\n\r\n".repeat(40)}PING\r\n`);
+    const said = await webSocket.until(/PONG\r\n[\s\S]*PONG\r\n/);
+    const refused = said.match(/-ERR 'Permissions Violation for Publish to "slow.x"'/g)?.length ?? 0;
+    await flush();
+    const arrived = subjects.filter((subject) => subject === "slow.x").length;
+    assert.equal(arrived + refused, 40);
+    assert(arrived >= 5 && arrived <= 10, `${arrived} arrived`);
+    assert.equal((await refusalOf("publish slow.x"))?.reason, "rate_limited");
     webSocket.close();
   });
 

@@ -82,7 +82,7 @@ public sealed class CountersignIdentity : IHttpModule
         else
         {
             List<string> lines = new List<string>();
-            string how = ReadGroups(user, lines);
+            string how = Choose(GroupsOf(user), Groups, OnlyGroups, lines);
             payload = Payload(
                 Now(), Nonce(), request.HttpMethod, user.AuthenticationType, user.User.Value, user.Name,
                 CertificateHash(request), how, lines.ToArray());
@@ -90,18 +90,29 @@ public sealed class CountersignIdentity : IHttpModule
         request.Headers.Set(IdentityHeader, Seal(Key, payload));
     }
 
-    // How the groups are sent (none, all, left-out), and one line for each into `lines`. Never a part of them: to be
-    // without a group that one is in may widen what a policy gives.
-    private static string ReadGroups(WindowsIdentity user, List<string> lines)
+    // Lazily, so that names are asked for only as long as there is room: each may be a question to a domain controller.
+    private static IEnumerable<KeyValuePair<string, string>> GroupsOf(WindowsIdentity user)
     {
-        if (Groups != "sids" && Groups != "names") return "none";
-        int bytes = 0;
+        bool named = Groups == "names" || OnlyGroups != null;
         foreach (IdentityReference group in user.Groups)
         {
-            string sid = group.Value;
-            string name = Groups == "names" || OnlyGroups != null ? NameOf(group) : null;
-            if (OnlyGroups != null && !OnlyGroups.Contains(sid) && (name == null || !OnlyGroups.Contains(name))) continue;
-            string line = Groups == "names" && name != null ? sid + "\t" + name : sid;
+            yield return new KeyValuePair<string, string>(group.Value, named ? NameOf(group) : null);
+        }
+    }
+
+    // How the groups are sent (none, all, left-out), and one line for each into `lines`. Never a part of them: to be
+    // without a group that one is in may widen what a policy gives.
+    public static string Choose(
+        IEnumerable<KeyValuePair<string, string>> groups, string how, HashSet<string> only, List<string> lines)
+    {
+        if (how != "sids" && how != "names") return "none";
+        int bytes = 0;
+        foreach (KeyValuePair<string, string> group in groups)
+        {
+            string sid = group.Key;
+            string name = group.Value;
+            if (only != null && !only.Contains(sid) && (name == null || !only.Contains(name))) continue;
+            string line = how == "names" && name != null ? sid + "\t" + name : sid;
             bytes += Encoding.UTF8.GetByteCount(line) + 1;
             if (lines.Count == GroupsMax || bytes > GroupBytesMax)
             {
@@ -183,7 +194,7 @@ public sealed class CountersignIdentity : IHttpModule
         return text.ToString();
     }
 
-    private static byte[] ReadKey(string text)
+    public static byte[] ReadKey(string text)
     {
         if (string.IsNullOrEmpty(text)) return null;
         try
@@ -197,7 +208,7 @@ public sealed class CountersignIdentity : IHttpModule
         }
     }
 
-    private static HashSet<string> ReadList(string text)
+    public static HashSet<string> ReadList(string text)
     {
         if (string.IsNullOrEmpty(text)) return null;
         HashSet<string> list = new HashSet<string>(StringComparer.OrdinalIgnoreCase);

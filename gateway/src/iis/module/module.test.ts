@@ -99,6 +99,36 @@ describe("the module in C#", { skip }, () => {
     assert.equal(outcome.ok && outcome.value.account?.name, "CORP\\aS-1-5-32-544x");
   });
 
+  test("sends the groups that are asked for, and none of them when there are more than fit", () => {
+    const clerks = "S-1-5-21-1-2-3-1201\tCORP\\OrderClerks";
+    const groups = [clerks, "S-1-5-21-1-2-3-1299", "S-1-5-32-545\tBUILTIN\\Users"];
+    const sent = (how: string, only: string, given = groups): readonly string[] =>
+      run("groups", how, only, ...given).split("\n");
+    assert.deepEqual(sent("none", ""), ["none"]);
+    assert.deepEqual(sent("names", ""), ["all", ...groups]);
+    assert.deepEqual(sent("sids", ""), ["all", "S-1-5-21-1-2-3-1201", "S-1-5-21-1-2-3-1299", "S-1-5-32-545"]);
+    assert.deepEqual(sent("names", "corp\\orderclerks; S-1-5-21-1-2-3-1299"), [
+      "all",
+      clerks,
+      "S-1-5-21-1-2-3-1299",
+    ]);
+    assert.deepEqual(sent("sids", "CORP\\OrderClerks"), ["all", "S-1-5-21-1-2-3-1201"]);
+    const many = (count: number, name = ""): string[] =>
+      Array.from({ length: count }, (_, n) => `S-1-5-21-1-2-3-${n}${name}`);
+    assert.equal(sent("sids", "", many(200)).length, 201);
+    assert.deepEqual(sent("sids", "", many(201)), ["left-out"]);
+    // 9,000 bytes, counted as UTF-8.
+    assert.equal(sent("names", "", many(60, `\t${"日".repeat(40)}`)).length, 61);
+    assert.deepEqual(sent("names", "", many(66, `\t${"日".repeat(40)}`)), ["left-out"]);
+  });
+
+  test("takes no key that is too short to be one, and none that is no base64", () => {
+    const answers = ["", "AAAA", Buffer.alloc(31).toString("base64"), "not base64!", key].map((text) =>
+      run("key", text),
+    );
+    assert.deepEqual(answers, ["none", "none", "none", "none", "32"]);
+  });
+
   test("takes away what claims to be ours, as the gateway refuses it; but the proof, which a rewrite rule sets", () => {
     const names = [
       "Countersign-Identity",

@@ -3,7 +3,10 @@
 //
 //   seal KEY MILLISECONDS NONCE METHOD TYPE SID NAME CERTIFICATE HOW GROUP…   prints the header
 //   ours NAME…                                                               prints true or false for each
+//   key TEXT                                                                 prints how many bytes it has, or none
+//   groups HOW ONLY SID[TAB NAME]…                                           prints how they are sent, then their lines
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 
@@ -15,6 +18,21 @@ public static class Vectors
         if (given[0] == "ours")
         {
             foreach (string name in args) Console.WriteLine(CountersignIdentity.IsOurs(name) ? "true" : "false");
+            return 0;
+        }
+        if (given[0] == "key")
+        {
+            byte[] key = CountersignIdentity.ReadKey(args[0]);
+            Console.WriteLine(key == null ? "none" : key.Length.ToString());
+            return 0;
+        }
+        if (given[0] == "groups")
+        {
+            List<string> lines = new List<string>();
+            IEnumerable<KeyValuePair<string, string>> groups = args.Skip(2).Select(each => each.Split('\t'))
+                .Select(parts => new KeyValuePair<string, string>(parts[0], parts.Length > 1 ? parts[1] : null));
+            Console.WriteLine(CountersignIdentity.Choose(groups, args[0], CountersignIdentity.ReadList(args[1]), lines));
+            foreach (string line in lines) Console.WriteLine(line);
             return 0;
         }
         string payload = CountersignIdentity.Payload(

@@ -7,18 +7,12 @@ import { OFFLINE_FILES } from "../credentials/keys-folder.ts";
 import { encodeNatsJwt } from "../credentials/nats-jwt.ts";
 import { readKeysManifest } from "../credentials/nats-keys.ts";
 import { createNkey, type Nkey, nkeyFromSeed, parsePublicNkey } from "../credentials/nkey.ts";
-import {
-  type AccountJwt,
-  FOR_GOOD,
-  REVOCATION_KEPT_SECONDS,
-  type Revoked,
-  readAccountJwt,
-  revokeIn,
-} from "../credentials/revocations.ts";
-import { GatewayError, messageOf } from "../errors.ts";
+import { FOR_GOOD, REVOCATION_KEPT_SECONDS, type Revoked, revokeIn } from "../credentials/revocations.ts";
+import { GatewayError } from "../errors.ts";
 import { invalid, readSecretFile } from "../keys/secret-file.ts";
-import { type AccountClaims, accountClaimsSubjects, createAccountClaims } from "../nats/account-claims.ts";
+import { accountClaimsSubjects, createAccountClaims } from "../nats/account-claims.ts";
 import { createDial } from "../nats/dial.ts";
+import { currentAccountJwt, replaceAccountJwt } from "../nats/replace-account.ts";
 import { type EpochSeconds, isoTimeOf } from "../time.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 import { configPath, DEFAULT_CONFIG_FILE } from "./serve.ts";
@@ -93,12 +87,12 @@ async function revoke(io: CommandIo, keys: readonly string[], flags: RevokeFlags
   const account = await accountOf(flags.account, config.nats.keys);
   const now = io.clock();
   const at = flags.forGood ? FOR_GOOD : timeOf(flags.before, now);
-  const progress = setTimeout(() => io.err("Waiting for every nats-server to answer …\n"), PROGRESS_AFTER_MS);
   const { claims, close } = await connectAsSystem(config, system, account, now);
+  const progress = setTimeout(() => io.err("Waiting for every nats-server to answer …\n"), PROGRESS_AFTER_MS);
   try {
-    const current = await currentOf(claims, account, signer);
+    const current = await currentAccountJwt(claims, account, signer.publicKey);
     const { jwt, ...revoked } = revokeIn(current, { keys, at, now }, signer);
-    const taken = flags.dryRun ? new Map<string, undefined>() : await push(claims, current, jwt);
+    const taken = flags.dryRun ? new Map<string, undefined>() : await replaceAccountJwt(claims, current, jwt);
     return {
       ...{ account, name: current.name, before: isoTimeOf(at), dryRun: flags.dryRun === true },
       ...revoked,
@@ -176,28 +170,6 @@ async function connectAsSystem(config: Config, system: Nkey, account: string, no
   return { claims: createAccountClaims(connection), close: () => connection.close() };
 }
 
-/** @throws GatewayError KEYS_INVALID  no one JWT that this operator's key may replace */
-async function currentOf(claims: AccountClaims, account: string, signer: Nkey): Promise<AccountJwt> {
-  const held = await claims.lookup(account).catch((error: unknown) => {
-    throw stale(`${messageOf(error)}. Mend the cluster first`);
-  });
-  const [jwt = "", ...others] = held;
-  if (others.length > 0)
-    throw stale("its servers hold different ones. They agree after two minutes (the resolver's interval)");
-  const current = readAccountJwt(jwt);
-  if (current?.account !== account) throw stale(`no server has the JWT of ${account}`);
-  if (current.issuer !== signer.publicKey)
-    throw stale(`it was signed by ${current.issuer}, and the key in the folder is ${signer.publicKey}`);
-  return current;
-}
-
-/** Looks once more, so that what somebody else has written meanwhile is not lost. */
-async function push(claims: AccountClaims, current: AccountJwt, jwt: string) {
-  const [held, ...others] = await claims.lookup(current.account);
-  if (held !== current.jwt || others.length > 0) throw stale("it was changed meanwhile. Run this again");
-  return await claims.update(jwt);
-}
-
 function textOf(
   { name, account, added, pruned, entries, bytes, takenBy, refusedBy, before, dryRun }: Result,
   { forGood }: RevokeFlags,
@@ -213,10 +185,6 @@ function textOf(
     ...refusedBy.map(({ server, why }) => `NOT TAKEN by ${server}: ${why}`),
     "",
   ].join("\n");
-}
-
-function stale(why: string): GatewayError {
-  return new GatewayError("KEYS_INVALID", `Cannot replace the account's JWT: ${why}.`);
 }
 
 function wrong(why: string): GatewayError {

@@ -18,8 +18,8 @@ const POLICY = `version: 1
 roles:
   reader:
     given-to: [ { issuer: demo, groups: Orders.Clerks } ]
-    may: [ connect native, 'subscribe orders.{region}.>' ]
-    limits: { connections: 1000 }
+    may: [ connect native, connect direct, 'subscribe orders.{region}.>' ]
+    limits: { connections: 1000, payload: 1MiB }
   operator:
     given-to: [ { issuer: demo, groups: Audit } ]
     may: [ end-sessions ]
@@ -32,7 +32,10 @@ export async function run({ seconds }: { readonly seconds: number }): Promise<Re
   const stateDir = await mkdtemp(join(tmpdir(), "countersign-bench-"));
   const policyFile = join(stateDir, "policy.yaml");
   await writeFile(policyFile, POLICY);
-  const stack = await startStack({ stateDir, policyFile, ports: { admin: await findFreePort() } });
+  const ports = { admin: await findFreePort(), nats: await findFreePort() };
+  const direct = `  direct: { servers: [ 'nats://127.0.0.1:${ports.nats}' ] }`;
+  const configure = (yaml: string): string => yaml.replace(/^ {2}keys: .*$/m, `$&\n${direct}`);
+  const stack = await startStack({ stateDir, policyFile, ports, configure });
   try {
     const figures: Record<string, number> = {};
     for (const [name, open] of Object.entries(openersOf(stack)))
@@ -44,13 +47,22 @@ export async function run({ seconds }: { readonly seconds: number }): Promise<Re
   }
 }
 
-function openersOf({ gatewayUrl, identityProvider }: Stack): Readonly<Record<string, Opener>> {
+function openersOf({ gatewayUrl, identityProvider, nats }: Stack): Readonly<Record<string, Opener>> {
   const token = (): string => identityProvider.tokenFor("alice");
   return {
     sse: () => stream(`${gatewayUrl}/v1/subscribe?subject=orders.eu.%3E`, token()),
     async native() {
       const servers = `${gatewayUrl.replace("http", "ws")}/v1/nats`;
       const connection = await wsconnect({ servers, token: token(), reconnect: false });
+      return { gone: connection.closed() };
+    },
+    async direct() {
+      const connection = await connect({
+        servers: nats.url,
+        token: token(),
+        reconnect: false,
+        timeout: 15_000,
+      });
       return { gone: connection.closed() };
     },
   };

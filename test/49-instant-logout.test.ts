@@ -6,8 +6,12 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { after, before, describe, type TestContext, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import type { DemoUserId } from "@countersign/devstack/demo-users.ts";
-import { wsconnect } from "@nats-io/nats-core";
+import type { NatsServer } from "@countersign/devstack/nats-server.ts";
+import { jwtAuthenticator, wsconnect } from "@nats-io/nats-core";
+import { createUser } from "@nats-io/nkeys";
+import { connect, type NodeConnectionOptions } from "@nats-io/transport-node";
 import { WebSocket } from "ws";
 import { type Answer, openStream, send } from "./support.ts";
 import { type ClusterGateway, startTestCluster, type TestCluster } from "./support-cluster.ts";
@@ -15,14 +19,14 @@ import { eventually, runCommand, type SignedIn, signInAs } from "./support-opera
 
 const POLICY = (may: string): string => `version: 1
 roles:
-  clerk: { given-to: [ { issuer: demo, groups: Orders.Clerks } ], may: [ ${may} ] }
+  clerk: { given-to: [ { issuer: demo, groups: Orders.Clerks } ], may: [ ${may} ], limits: { payload: 1MiB } }
   operator: { given-to: [ { issuer: demo, groups: Audit } ], may: [ push-policy, end-sessions ] }
 `;
-const ALL = POLICY("connect native, publish lab.>, subscribe lab.>");
+const ALL = POLICY("connect native, connect direct, publish lab.>, subscribe lab.>");
 
 let cluster: TestCluster;
 before(async () => {
-  cluster = await startTestCluster({ policy: ALL });
+  cluster = await startTestCluster({ policy: ALL, direct: true });
 });
 after(() => cluster?.stop());
 
@@ -88,10 +92,48 @@ function nativeAt({ url }: ClusterGateway, name: string): Opener {
   };
 }
 
+/** Past the gateway, with a credential that one gateway gave and the auth callout of any judges. */
+function directAt({ url }: ClusterGateway, { url: server }: NatsServer, name: string): Opener {
+  return async function opener(proof): Promise<Open> {
+    const userKey = createUser();
+    const answer = await send(`${url}/v1/credentials`, {
+      method: "POST",
+      headers: { ...proof.headers, "content-type": "text/plain" },
+      body: userKey.getPublicKey(),
+    });
+    assert.equal(answer.status, 200, answer.text);
+    const { jwt, inboxPrefix } = answer.json();
+    const authenticator = jwtAuthenticator(String(jwt), userKey.getSeed());
+    return await dialDirect(`credential at ${name}`, server, {
+      authenticator,
+      inboxPrefix: String(inboxPrefix),
+    });
+  };
+}
+
+/** Past the gateway, with the very token. */
+function tokenAt({ url: server }: NatsServer, name: string): Opener {
+  return async ({ headers: { authorization = "" } }) =>
+    await dialDirect(`token at ${name}`, server, { token: authorization.slice("Bearer ".length) });
+}
+
+async function dialDirect(what: string, server: string, how: NodeConnectionOptions): Promise<Open> {
+  const dialled = { ...how, servers: server, reconnect: false, ignoreClusterUpdates: true, timeout: 15_000 };
+  const connection = await connect(dialled);
+  // What it held before it was ended, not what it could get now.
+  const again = (): Promise<Open> => dialDirect(what, server, how);
+  return openOf(what, connection.closed(), () => connection.close(), again);
+}
+
 /** One of each kind, everywhere. */
-function openers(): readonly Opener[] {
-  const { first, second } = cluster;
+function openers({ headers }: Proof): readonly Opener[] {
+  const { first, second, servers } = cluster;
+  const direct = servers.flatMap((server, index) => [
+    directAt(index === 1 ? second : first, server, `n${index + 1}`),
+    ...(headers.authorization === undefined ? [] : [tokenAt(server, `n${index + 1}`)]),
+  ]);
   return [
+    ...direct,
     streamAt(first, "first"),
     streamAt(second, "second"),
     nativeAt(first, "first"),
@@ -99,8 +141,17 @@ function openers(): readonly Opener[] {
   ];
 }
 
+/** One after another: nats.js keeps the kind of its connections, TCP or WebSocket, for the whole process. */
 async function openAll(proof: Proof): Promise<readonly Open[]> {
-  return await Promise.all(openers().map((open) => open(proof)));
+  const opened: Open[] = [];
+  for (const open of openers(proof)) opened.push(await open(proof));
+  return opened;
+}
+
+async function openAllOf(proofs: readonly Proof[]): Promise<readonly (readonly Open[])[]> {
+  const opened: (readonly Open[])[] = [];
+  for (const proof of proofs) opened.push(await openAll(proof));
+  return opened;
 }
 
 /** A call that signs somebody out, with when it was made. */
@@ -173,7 +224,7 @@ function kick(body: unknown, who: DemoUserId = "carol"): Promise<Answer> {
 describe("signing out", () => {
   test("ends what the session opened, everywhere, and nothing else of the user", async (t) => {
     const [alice, elsewhere] = [await session("alice"), await session("alice")];
-    const [mine, others, tokens] = await Promise.all([alice, elsewhere, token("alice")].map(openAll));
+    const [mine, others, tokens] = await openAllOf([alice, elsewhere, token("alice")]);
     assert(mine && others && tokens);
     const call = await timed(() => logout(alice));
     await allEnd(t, mine, call);
@@ -185,7 +236,7 @@ describe("signing out", () => {
     const out = await logout(former);
     const sid = new URL(String(out.json().location)).searchParams.get("logout_hint");
     const alice = await session("alice", former.browser);
-    const [mine, tokens] = await Promise.all([alice, token("alice")].map(openAll));
+    const [mine, tokens] = await openAllOf([alice, token("alice")]);
     assert(mine && tokens);
     await allEnd(t, mine, await timed(() => backChannel({ sid })));
     await allStay(tokens);
@@ -193,7 +244,7 @@ describe("signing out", () => {
 
   test("at the provider, by the user, ends all of the user and nobody else", async (t) => {
     const proofs = [await session("bob"), token("bob"), token("alice")];
-    const [sessions, tokens, others] = await Promise.all(proofs.map(openAll));
+    const [sessions, tokens, others] = await openAllOf(proofs);
     assert(sessions && tokens && others);
     await allEnd(t, [...sessions, ...tokens], await timed(() => backChannel({ sub: "bob" })));
     await allStay(others);
@@ -203,7 +254,7 @@ describe("signing out", () => {
 describe("countersign kick", () => {
   test("ends all of a user, says what ended where, and lets a new sign-in in", async (t) => {
     const proofs = [await session("bob"), await freshToken("bob"), token("alice")];
-    const [sessions, tokens, others] = await Promise.all(proofs.map(openAll));
+    const [sessions, tokens, others] = await openAllOf(proofs);
     assert(sessions && tokens && others);
     const call = await timed(() => kick({ user: "demo-bob" }));
     const { user, notBefore, ended, notReached } = call.answer.json();
@@ -259,12 +310,85 @@ describe("countersign kick", () => {
 
 describe("another policy", () => {
   test("ends what is no longer granted, everywhere, and it gets in nowhere", async (t) => {
-    const [alices, bobs] = await Promise.all([token("alice"), await freshToken("bob")].map(openAll));
+    const [alices, bobs] = await openAllOf([token("alice"), await freshToken("bob")]);
     assert(alices && bobs);
     await allEnd(t, [...alices, ...bobs], await timed(() => push(POLICY("publish lab.>"))));
     assert.equal((await push(ALL)).status, 200);
   });
 });
+
+describe("direct connections", () => {
+  test("that are being made at the moment of a kick are refused or cut: none is left", async (t) => {
+    const proof = await freshToken("bob");
+    const [server] = cluster.servers;
+    assert(server);
+    const open = tokenAt(server, "n1");
+    const counted = { refused: 0, cut: 0 };
+    const attempts: Promise<void>[] = [];
+    const attempt = async (): Promise<void> => {
+      const opened = await open(proof).catch(() => undefined);
+      counted[opened ? "cut" : "refused"] += 1;
+      await opened?.ended;
+    };
+    const first = await open(proof);
+    for (let count = 0; count < 20; count += 1) attempts.push(attempt());
+    const kicking = kick({ user: "demo-bob" });
+    let kicked = false;
+    void kicking.then(() => {
+      kicked = true;
+    });
+    // Turn by turn until the kick is answered, so that connects stand at every step of it.
+    while (!kicked && attempts.length < 200) {
+      attempts.push(attempt());
+      await delay(2);
+    }
+    const { notReached } = (await kicking).json();
+    assert.deepEqual(notReached, []);
+    await Promise.all([first.ended, ...attempts]);
+    t.diagnostic(JSON.stringify(counted));
+    await assert.rejects(open(proof), /Authorization Violation/);
+  });
+
+  test("under another policy stay where its Grant is the same, whichever gateway let them in", async () => {
+    const extra = "  extra: { given-to: [ { issuer: demo, user: alice } ], may: [ subscribe extra.> ] }\n";
+    assert.equal((await push(ALL + extra)).status, 200);
+    const [bobs] = await openAllOf([await freshToken("bob")]);
+    const alices = await openAll(token("alice"));
+    const before = await sweeps();
+    assert.equal((await push(ALL)).status, 200);
+    const direct = ({ what }: Open): boolean => /^(?:token|credential)/.test(what);
+    for (const { ended } of alices.filter(direct)) await ended;
+    await sweptSince(before);
+    await allStay(bobs ?? []);
+    for (const { close } of alices) await close();
+  });
+
+  test("that a gateway let in which is gone since end with their session all the same", async (t) => {
+    const [alice, elsewhere] = [await session("alice"), await session("alice")];
+    const opened = [...(await openAll(alice)), ...(await openAll(alice))];
+    const others = await openAll(elsewhere);
+    const pid = cluster.second.gateway.pid;
+    process.kill(pid, "SIGKILL");
+    const here = ({ what }: Open): boolean => !what.endsWith("second");
+    await allEnd(t, opened.filter(here), await timed(() => logout(alice)));
+    await allStay(others.filter(here));
+  });
+});
+
+/** How often each gateway has looked through the cluster's connections. */
+async function sweeps(): Promise<readonly number[]> {
+  const texts = await Promise.all(
+    [cluster.first, cluster.second].map(async ({ adminUrl }) => (await send(`${adminUrl}/metrics`, {})).text),
+  );
+  return texts.map((text) => Number(/^countersign_direct_sweeps_total (\d+)$/m.exec(text)?.[1]));
+}
+
+async function sweptSince(before: readonly number[]): Promise<void> {
+  await eventually("both gateways to look through the cluster", async () => {
+    const now = await sweeps();
+    return now.every((count, index) => count > (before[index] ?? 0)) ? true : undefined;
+  });
+}
 
 function push(text: string): Promise<Answer> {
   return send(`${cluster.first.adminUrl}/v1/policy`, {

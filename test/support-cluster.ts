@@ -29,13 +29,13 @@ export interface TestCluster {
   readonly stop: () => Promise<void>;
 }
 
-/** @param options.nats  more keys of the section `nats:` of both configurations */
+/** @param options.direct  lets clients connect to the servers by themselves, each judged by the auth callout */
 export async function startTestCluster({
   policy,
-  nats = "",
+  direct = false,
 }: {
   readonly policy: string;
-  readonly nats?: string;
+  readonly direct?: boolean;
 }): Promise<TestCluster> {
   const folder = await mkdtemp(join(tmpdir(), "countersign-three-"));
   const ends: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
@@ -56,7 +56,7 @@ export async function startTestCluster({
       const gateway = await startOne(folder, name, {
         ...{ publicUrl, port: ports[name], adminPort: await findFreePort() },
         issuer: issuerText(provider, join(folder, "client.secret")),
-        nats: `servers: ${JSON.stringify(urls)}, replicas: 3${nats}`,
+        nats: `servers: ${JSON.stringify(urls)}, replicas: 3${direct ? `, direct: { servers: ${JSON.stringify(urls)} }` : ""}`,
       });
       ends.push(gateway.gateway.stop);
       return gateway;

@@ -29,9 +29,13 @@ export interface DirectAccess extends NatsAccess {
   readonly grantOf: (identity: Identity) => Grant | undefined;
 }
 
-/** The accounts whose users the gateway makes: those of direct clients are among them. */
-export function accountsOf({ accountPublicKey, direct }: NatsKeys): readonly string[] {
-  return direct ? [accountPublicKey, direct.accountPublicKey] : [accountPublicKey];
+/** The accounts whose users the gateway makes. */
+export function accountsOf(keys: NatsKeys): readonly string[] {
+  return [keys.accountPublicKey, ...directAccountsOf(keys)];
+}
+
+function directAccountsOf({ direct }: NatsKeys): readonly string[] {
+  return direct ? [direct.accountPublicKey] : [];
 }
 
 export function openDirect(base: Base, access: DirectAccess): Direct {
@@ -71,7 +75,7 @@ export function openDirect(base: Base, access: DirectAccess): Direct {
     .of();
   const sweep = createDirectSweep({
     system,
-    accounts: accountsOf(keys),
+    accounts: directAccountsOf(keys),
     isOver: (connection) => isOver(base, access, connections, connection),
     clock,
     onSwept: () => sweeps.add(),

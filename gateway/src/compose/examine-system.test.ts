@@ -50,10 +50,14 @@ test("examineSystem() says which servers it reaches with the user that init make
 });
 
 test("examineSystem() says what is lost without that user, which some clusters cannot give", async () => {
-  const { system, ...keys } = cluster.keys;
+  const { system, direct, ...keys } = cluster.keys;
   const found = await examine(keys);
-  assert.equal(found?.ok, true);
+  assert.deepEqual([found?.ok, found?.remedy], [true, ""]);
   assert.match(found?.found ?? "", /no direct connection/);
+  assert(direct, "clients connect by themselves in a new cluster");
+  const needed = await examine({ ...keys, direct });
+  assert.equal(needed?.ok, false);
+  assert.match(needed?.remedy ?? "", /system\.creds/);
 });
 
 test("examineSystem() finds a user that may not list, and one that may not kick", async () => {

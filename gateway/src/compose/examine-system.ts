@@ -14,7 +14,9 @@ export async function examineSystem(
 ): Promise<void> {
   const { system: user, proxyKey } = keys;
   if (!user) {
-    onExamined({ check: CHECK, ok: true, found: ABSENT, remedy: "" });
+    // Where clients connect by themselves, a sign-out that leaves them connected is none.
+    const ok = keys.direct === undefined;
+    onExamined({ check: CHECK, ok, found: ABSENT, remedy: ok ? "" : REMEDY });
     return;
   }
   const system = openSystem({ dial, user, ...(proxyKey && { proxyKey }), instance });

@@ -11,7 +11,7 @@ export interface ListedDirect extends ListedConnection {
 
 export interface SweepParts {
   readonly system: System;
-  /** Accounts that direct clients are in. */
+  /** Accounts that direct clients are in; none: nothing is looked through. */
   readonly accounts: readonly string[];
   /** Whether it may be there no longer. Rejects when that cannot be known: then it stays until the next sweep. */
   readonly isOver: (connection: ListedDirect) => Promise<boolean>;
@@ -59,11 +59,12 @@ export function createDirectSweep(parts: SweepParts): DirectSweep {
 
   /** One at a time, and each begins after it was asked for. */
   function run(): Promise<void> {
-    sweeping = sweeping.then(sweepOnce);
+    if (parts.accounts.length > 0) sweeping = sweeping.then(sweepOnce);
     return sweeping;
   }
 
   function soon(): void {
+    if (parts.accounts.length === 0) return;
     const waitSeconds = Math.min(PAUSE_SECONDS_MAX, Math.max(0, nextAt - parts.clock()));
     next ??= setTimeout(() => {
       next = undefined;

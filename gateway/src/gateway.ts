@@ -219,6 +219,7 @@ function endWithProofs(sessions: SessionKv, ending: Ending): void {
 async function endWithIdleSessions(signIn: SignIn | undefined, ending: Ending, { clock, running }: Base) {
   if (!signIn) return;
   await running.repeat(async () => {
+    for (const session of ending.native.takeUsed()) await signIn.useSession(session, clock());
     for (const session of await signIn.takeIdle(clock())) endAll({ session }, clock(), ending);
     return IDLE_LOOK_MS;
   });

@@ -65,18 +65,7 @@ export function createVerifySession({
 }): VerifySession {
   /** One Identity for each state of a session, so that what is cached by identity stays cached. */
   const identities = new WeakMap<Session, Outcome<Identity>>();
-  const touching = new Set<string>();
-  const touchSeconds = Math.min(TOUCH_SECONDS, idleSeconds / 4);
-
-  function touch(session: Session, now: EpochSeconds): void {
-    if (now < session.lastSeenAt + touchSeconds || touching.has(session.hash)) return;
-    touching.add(session.hash);
-    // The request does not wait. If the mark is lost the session idles out sooner, which is the safe side.
-    sessions
-      .update({ ...session, lastSeenAt: now }, session)
-      .catch(() => false)
-      .finally(() => touching.delete(session.hash));
-  }
+  const touch = createTouch(sessions, idleSeconds);
 
   return async function verifySession(id, now) {
     const session = await sessions.get(sessionHashOf(id));
@@ -105,6 +94,38 @@ export function createSessionStands(parts: {
   return async (hash, now) => {
     const session = await parts.sessions.get(hash);
     return session !== undefined && sessionRefusalOf(session, { ...parts, now }) === undefined;
+  };
+}
+
+/** Marks a session as used by what asks no more once it is open: a native client that goes on publishing. */
+export type UseSession = (hash: string, now: EpochSeconds) => Promise<void>;
+
+/** Never rejects: a mark that is lost is made with the next use. */
+export function createUseSession(parts: {
+  readonly sessions: SessionStore;
+  readonly idleSeconds: number;
+}): UseSession {
+  const touch = createTouch(parts.sessions, parts.idleSeconds);
+  return async function useSession(hash, now) {
+    const session = await parts.sessions.get(hash).catch(() => undefined);
+    if (session && sessionRefusalOf(session, { ...parts, now }) === undefined) touch(session, now);
+  };
+}
+
+function createTouch(
+  sessions: SessionStore,
+  idleSeconds: number,
+): (session: Session, now: EpochSeconds) => void {
+  const touching = new Set<string>();
+  const touchSeconds = Math.min(TOUCH_SECONDS, idleSeconds / 4);
+  return function touch(session, now) {
+    if (now < session.lastSeenAt + touchSeconds || touching.has(session.hash)) return;
+    touching.add(session.hash);
+    // Nobody waits for it. If the mark is lost the session idles out sooner, which is the safe side.
+    sessions
+      .update({ ...session, lastSeenAt: now }, session)
+      .catch(() => false)
+      .finally(() => touching.delete(session.hash));
   };
 }
 

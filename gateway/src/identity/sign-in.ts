@@ -16,9 +16,11 @@ import type { SecretKey } from "./sealed-box.ts";
 import type { Session, SessionStore } from "./session.ts";
 import {
   createSessionStands,
+  createUseSession,
   createVerifySession,
   type SessionStands,
   sessionHashOf,
+  type UseSession,
   type VerifySession,
 } from "./session-proof.ts";
 import { followUpstreamSessions } from "./upstream-sessions.ts";
@@ -99,6 +101,7 @@ export interface SignIn {
   /** For `createIdentify`. */
   readonly verifySession: VerifySession;
   readonly sessionStands: SessionStands;
+  readonly useSession: UseSession;
   /** @returns sessions that were used here and that nobody uses any more, each once: by their hashes */
   takeIdle(now: EpochSeconds): Promise<readonly string[]>;
 }
@@ -220,6 +223,7 @@ export function createSignIn(options: SignInOptions): SignIn {
     }),
 
     sessionStands,
+    useSession: createUseSession({ sessions, idleSeconds }),
     takeIdle: idle.take,
   };
 }

@@ -59,6 +59,8 @@ export class NativeConnection implements ClientHandler, NativeClient {
   #holder: Holder | undefined;
   #session: Session | undefined;
   #connecting = false;
+  /** Since that was last asked. */
+  #used = false;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
 
@@ -109,13 +111,22 @@ export class NativeConnection implements ClientHandler, NativeClient {
   }
 
   publish(publish: ClientPublish): void {
+    this.#used = true;
     if (this.#session) this.#session.publish(publish);
     else this.#refuseUnproved("a command before CONNECT");
   }
 
   subscribe(subject: string, queue: string | undefined, sid: string): void {
+    this.#used = true;
     if (this.#session) this.#session.subscribe(subject, queue, sid);
     else this.#refuseUnproved("a command before CONNECT");
+  }
+
+  /** @returns the hash of the session that was used since this was last asked, if it is one's connection */
+  takeUsed(): string | undefined {
+    const proof = this.#used ? this.#holder?.identity.proof : undefined;
+    this.#used = false;
+    return proof?.kind === "session" ? proof.hash : undefined;
   }
 
   unsubscribe(sid: string, max: number | undefined): void {

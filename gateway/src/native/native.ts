@@ -24,6 +24,8 @@ export interface Native {
   regrant(grantOf: (identity: Identity) => Grant | undefined): void;
   /** Ends the connections whose proof a not-before has just refused. */
   revoke(key: NotBeforeKey, at: EpochSeconds): void;
+  /** @returns sessions, by their hashes, whose clients have published or subscribed since this was last asked */
+  takeUsed(): ReadonlySet<string>;
   readonly size: number;
   close(): Promise<void>;
 }
@@ -126,6 +128,7 @@ export function createNative(parts: NativeParts): Native {
     revoke(key, at) {
       for (const connection of [...open]) if (connection.isMeant(key, at)) void connection.end("logout");
     },
+    takeUsed: () => new Set([...open].flatMap((connection) => connection.takeUsed() ?? [])),
     get size() {
       return open.size;
     },

@@ -76,7 +76,7 @@ export class StoredSource implements Source {
   #pass(released: readonly (readonly [number, StoredMessage])[]): void {
     for (const [index, message] of released) {
       this.#positions = this.#positions.with(index, message.sequence);
-      const place = { positions: this.#positions, taken: () => this.#readers[index]?.taken(1) };
+      const place = { positions: this.#positions, taken: () => this.#readers[index]?.taken(message) };
       this.#handler.take(message, place);
     }
   }

@@ -88,16 +88,12 @@ export class Stream {
   async start(): Promise<Outcome<void>> {
     const connection = await this.#parts.pool.connectionFor(this.#identity, this.#grant);
     if (!connection.ok) return connection;
-    const isOver = (): boolean => this.#ended;
-    if (!isOver()) {
-      this.#source = this.#sourceOn(connection.value);
-      const started = await this.#source.start();
-      if (!started.ok) return started;
-    }
-    // What the source itself has ended has begun: its reader is told why.
-    if (isOver() && this.#ask.reading === undefined)
-      return refused({ reason: "nats_unavailable", why: "the stream ended while it was opening" });
-    return allowed(undefined);
+    const source = this.#sourceOn(connection.value);
+    this.#source = source;
+    const started = this.#ended ? NOT_BEGUN : await source.start();
+    // What was read from a stream has its own reasons to end while it opens: its reader is told them as an event.
+    if (this.#ended) return this.#ask.reading ? allowed(undefined) : NOT_BEGUN;
+    return started;
   }
 
   #sourceOn(connection: Connection): Source {
@@ -174,6 +170,8 @@ export class Stream {
     return true;
   }
 }
+
+const NOT_BEGUN = refused({ reason: "nats_unavailable", why: "the stream ended while it was opening" });
 
 function actionOf({ subject, queue }: SubscribeAdmission, reading: StoredReading | undefined): Action {
   if (reading) return { verb: "read-stream", stream: reading.stream, subject };

@@ -18,8 +18,8 @@ export interface PullStart {
   /** Subscribed to already; every message of it is given to `take`. */
   readonly inbox: string;
   readonly batch: number;
-  /** How many messages have been brought and not taken. */
-  readonly unread: () => number;
+  /** What has been brought and not taken, as of now. */
+  readonly unread: { readonly messages: number; readonly bytes: number };
 }
 
 /** What one consumer brings. */
@@ -42,7 +42,7 @@ const SILENT_LOOKS_OURS = Math.floor(INACTIVE_MS / HEARTBEAT_MS) - 2;
 const PULL_LIFE_MS = 30_000;
 /** What nats-server counts of a message besides its payload and headers: subject and reply. */
 const NAMES_BYTES_MAX = 4_096;
-/** Unread bytes of one reader, but for what a single message needs. */
+/** What one request may bring, but for what a single message needs: half of it at most is unread by then. */
 const PULL_BYTES = 1_048_576;
 
 /**
@@ -54,7 +54,7 @@ export class PullSession {
   readonly #consumer: ReaderConsumer;
   readonly #inbox: string;
   readonly #batch: number;
-  readonly #unread: () => number;
+  readonly #unread: PullStart["unread"];
   readonly #handler: PullHandler;
   readonly #look: NodeJS.Timeout;
   #position: number;
@@ -153,8 +153,9 @@ export class PullSession {
   /** Asks for more once half of what may be unread has been taken. */
   refill(): void {
     if (this.#over) return;
-    const missing = this.#batch - this.#outstanding - this.#unread();
-    if (missing < this.#batch / 2) return;
+    const { messages, bytes } = this.#unread;
+    const missing = this.#batch - this.#outstanding - messages;
+    if (missing < this.#batch / 2 || bytes > PULL_BYTES / 2) return;
     if (this.#outstanding === 0 && !this.isOurs) {
       this.#break(false);
       return;

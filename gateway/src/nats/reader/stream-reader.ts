@@ -62,8 +62,8 @@ export class StreamReader {
   readonly #batch: number;
   readonly #stop = new AbortController();
   #position = 0;
-  /** Brought and not taken, by whichever consumer. */
-  #unread = 0;
+  /** What was brought and not taken, by whichever consumer. */
+  readonly #unread = { messages: 0, bytes: 0 };
   #running: Running | undefined;
 
   /** @param batch  messages it may hold, 1–256. Default 256 */
@@ -92,9 +92,10 @@ export class StreamReader {
     return this.#patiently(OPEN_WITHIN_MS, () => this.#begin(from));
   }
 
-  /** So many messages have left this process's memory. */
-  taken(count: number): void {
-    this.#unread -= count;
+  /** It has left this process's memory. */
+  taken(message: StoredMessage): void {
+    this.#unread.messages -= 1;
+    this.#unread.bytes -= message.payload.length;
     this.#running?.session.refill();
   }
 
@@ -120,9 +121,10 @@ export class StreamReader {
   }
 
   async #begin(from: ReadFrom): Promise<Outcome<number>> {
-    if (from.from === "after" && !(await this.#reaches(from.sequence))) {
-      this.#finish("stream_reset");
-      return allowed(0);
+    if (from.from === "after" && from.sequence > 0) {
+      const reached = await this.#reach(from.sequence);
+      if (!reached.ok && reached.refusal === BEHIND) this.#finish("stream_reset");
+      if (!reached.ok || this.over) return reached;
     }
     // One of its own for each consumer, so that nothing of an earlier one is taken for this one's.
     const inbox = `${this.#options.connection.inboxPrefix}.${randomBytes(12).toString("base64url")}`;
@@ -157,19 +159,20 @@ export class StreamReader {
 
   #run(from: ReadFrom, inbox: string, subscription: Subscription, consumer: ReaderConsumer): Outcome<number> {
     const resumes = from.from === "after";
-    if (this.over || (resumes && consumer.position > from.sequence)) {
+    const isGone = resumes && consumer.position > from.sequence;
+    if (this.over || isGone) {
       subscription.end();
       void deleteReaderConsumer(this.#options, consumer);
-      if (resumes) this.#finish("messages_gone");
-      return allowed(0);
+      this.#finish("messages_gone");
+      return ENDED;
     }
     this.#position = Math.max(this.#position, consumer.position);
-    const unread = (): number => this.#unread;
-    const start = { consumer, inbox, position: this.#position, batch: this.#batch, unread };
+    const start = { consumer, inbox, position: this.#position, batch: this.#batch, unread: this.#unread };
     const session = new PullSession(this.#options, start, {
       onMessage: (message) => {
         this.#position = message.sequence;
-        this.#unread += 1;
+        this.#unread.messages += 1;
+        this.#unread.bytes += message.payload.length;
         this.#handler.onMessage(message);
       },
       onIdle: (position) => {
@@ -183,25 +186,26 @@ export class StreamReader {
     return allowed(consumer.pending);
   }
 
-  /** Whether the stream has come as far as this. One that has been made anew counts from 1. */
-  async #reaches(sequence: number): Promise<boolean> {
-    if (sequence === 0) return true;
-    const reached = await this.#patiently(BEHIND_WITHIN_MS, async () => {
+  /** Waits until the stream has come as far as this. One that has been made anew counts from 1: then, `BEHIND`. */
+  #reach(sequence: number): Promise<Outcome<number>> {
+    return this.#patiently(BEHIND_WITHIN_MS, async () => {
       const probe = await createReaderConsumer(this.#options, { from: "new" });
       if (!probe.ok) return probe;
+      const { position } = probe.value;
       await deleteReaderConsumer(this.#options, probe.value);
-      return probe.value.position >= sequence ? probe : refused(BEHIND);
+      return position >= sequence ? allowed(position) : refused(BEHIND);
     });
-    // What else went wrong shows again when the reader's own consumer is made.
-    return reached.ok || reached.refusal !== BEHIND;
   }
 
   /** @param mayDelete  whether the old consumer is surely this reader's */
   #resume(mayDelete: boolean): void {
     if (this.over || !this.#leave(mayDelete)) return;
-    void this.#patiently(RESUME_WITHIN_MS, () =>
-      this.#begin({ from: "after", sequence: this.#position }),
-    ).then((outcome) => {
+    const begin = async (): Promise<Outcome<number>> => {
+      const begun = await this.#begin({ from: "after", sequence: this.#position });
+      // It was there, and may be again.
+      return !begun.ok && begun.refusal.reason === "stream_unknown" ? refused(ABSENT) : begun;
+    };
+    void this.#patiently(RESUME_WITHIN_MS, begin).then((outcome) => {
       if (!outcome.ok) this.#finish("unavailable");
     });
   }
@@ -226,4 +230,5 @@ interface Running {
 }
 
 const BEHIND: Refusal = { reason: "nats_unavailable", why: "the stream ends before" };
+const ABSENT: Refusal = { reason: "nats_unavailable", why: "the stream is not there" };
 const ENDED = refused({ reason: "nats_unavailable", why: "the reader was ended" });

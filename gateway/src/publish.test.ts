@@ -170,6 +170,15 @@ for (const confirmation of ["received", "refused", "unknown"] as const) {
   });
 }
 
+test("publish() waits for nats-server where it is asked to, and says what came of it", async () => {
+  const outcomeOf = (confirmation: Confirmation) =>
+    bench({ confirmation }).effects.publish(admissionOf(), messageOf("1"), "received");
+  assert.equal((await outcomeOf("received")).ok, true);
+  assert.deepEqual(await outcomeOf("unknown"), refused({ reason: "connection_lost" }));
+  const denied = await outcomeOf("refused");
+  assert(!denied.ok && denied.refusal.reason === "nats_unavailable");
+});
+
 const away = refused({ reason: "nats_unavailable", why: "not connected" });
 const FAILURES: Readonly<Record<string, { readonly parts: Bench; readonly reason: string }>> = {
   "there is no connection": { parts: { connection: away }, reason: "nats_unavailable" },

@@ -4,7 +4,7 @@ import { createCompletions } from "./completions.ts";
 import type { InboundMessage } from "./nats/connection.ts";
 import type { AttemptStore } from "./once.ts";
 import { createPrepare, type Message, type PrepareParts } from "./prepare.ts";
-import { allowed, type Outcome, type refused } from "./refusal.ts";
+import { allowed, type Outcome, refused } from "./refusal.ts";
 import { createStore, type Store } from "./store.ts";
 
 export interface Published {
@@ -15,7 +15,8 @@ export interface Published {
 
 /** The effect on NATS: seal, send on that identity's own connection, complete the record. */
 export interface Publish {
-  publish(admission: Admission, message: Message): Promise<Outcome<Published>>;
+  /** @param until  answers once it is on its way, or once nats-server has it, so that a caller sends no faster */
+  publish(admission: Admission, message: Message, until?: "sent" | "received"): Promise<Outcome<Published>>;
   request(admission: Admission, message: Message, timeoutMs: number): Promise<Outcome<InboundMessage>>;
   /** As `publish`, and waits until a stream has it. */
   store: Store;
@@ -42,7 +43,7 @@ export function createPublish(parts: PublishParts): Publish {
   return {
     store: createStore({ ...parts, prepare, complete }),
 
-    async publish(admission, message) {
+    async publish(admission, message, until = "sent") {
       const { txn } = admission.facts;
       const { facts, payload } = message;
       const { subject, id } = facts;
@@ -52,8 +53,15 @@ export function createPublish(parts: PublishParts): Publish {
       const sent = connection.publish({ subject, payload, headers });
       if (!sent.ok) return failed(txn, sent);
       // The caller need not wait for the PONG; the record does.
-      void connection.confirm(subject).then((outcome) => complete({ txn, outcome, root }));
-      return allowed({ txn, id, subject });
+      const confirmed = connection.confirm(subject);
+      void confirmed.then((outcome) => complete({ txn, outcome, root }));
+      const confirmation = until === "sent" ? "received" : await confirmed;
+      if (confirmation === "received") return allowed({ txn, id, subject });
+      return refused(
+        confirmation === "unknown"
+          ? { reason: "connection_lost" }
+          : { reason: "nats_unavailable", why: "nats-server refused what the grant allows" },
+      );
     },
 
     async request(admission, message, timeoutMs) {

@@ -61,7 +61,8 @@ export function natsHeadersOf(rawHeaders: readonly string[]): Outcome<HeaderList
 }
 
 /**
- * Takes the headers of one NDJSON line, `headers: {name: value | [value, …]}`, where names keep their case.
+ * Takes the headers of one NDJSON line, `headers: {name: value | [value, …]}`, where names keep their case. Those of
+ * an event (`ce-specversion` among them) are completed as over HTTP.
  *
  * @param headers  untrusted JSON; undefined = none
  * @returns in order of appearance; or `header_refused`
@@ -82,11 +83,18 @@ export function natsHeadersOfLine(headers: unknown): Outcome<HeaderList> {
       found.push([name, value]);
     }
   }
-  if (found.filter(([name]) => name.toLowerCase() === "content-type").length > 1) {
-    return refusedHeader("content-type", "more than one; send one");
-  }
+  const [contentType, another] = valuesOf(found, "content-type");
+  if (another !== undefined) return refusedHeader("content-type", "more than one; send one");
+  if (valuesOf(found, "ce-datacontenttype").length > 0)
+    return refusedHeader("ce-datacontenttype", "send Content-Type instead");
+  const isEvent = valuesOf(found, "ce-specversion").length > 0;
+  if (isEvent && contentType !== undefined) found.push(["ce-datacontenttype", percentEncode(contentType)]);
   const refusal = refusalOf(found);
   return refusal ? refused(refusal) : allowed(found);
+}
+
+function valuesOf(headers: HeaderList, wanted: string): string[] {
+  return headers.flatMap(([name, value]) => (name.toLowerCase() === wanted ? [value] : []));
 }
 
 /** Headers of a message on their way into an HTTP response, and how many had to stay behind. */

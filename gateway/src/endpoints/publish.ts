@@ -1,13 +1,13 @@
+import type { Readable } from "node:stream";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import type { Identity } from "../identity/identity.ts";
-import type { Message } from "../prepare.ts";
-import { allowed, type Outcome, refused } from "../refusal.ts";
-import type { Storing } from "../store.ts";
+import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
+import { answerBatch, type BatchShared } from "./batch.ts";
 import { DEMAND_HEADERS, readDemands, refuseDemands } from "./demands.ts";
-import { askOf, readMessage, withId } from "./message.ts";
+import { readMessage } from "./message.ts";
 import { addOperation, operation } from "./operation.ts";
-import { duration, matching, optional, required, subject, type Values } from "./parameter.ts";
+import { duration, matching, optional, subject, type Values } from "./parameter.ts";
 import type { EndpointParts } from "./parts.ts";
+import { createSend, type Sending } from "./send.ts";
 import { orRefuse } from "./server.ts";
 
 const STREAM = matching("Waits until this JetStream stream has the message.", {
@@ -39,6 +39,39 @@ const STORED = {
   },
 };
 
+const LINE_SCHEMA = {
+  type: "object",
+  required: ["subject"],
+  additionalProperties: false,
+  properties: {
+    subject: { type: "string" },
+    data: { type: "string", description: "The payload, as UTF-8." },
+    dataBase64: {
+      type: "string",
+      contentEncoding: "base64",
+      description: "The payload, in place of `data`.",
+    },
+    headers: {
+      type: "object",
+      description: "Names keep their case; NATS's preconditions may be among them.",
+      additionalProperties: { type: ["string", "array"], items: { type: "string" } },
+    },
+    idempotencyKey: { type: "string", minLength: 1, maxLength: 256 },
+  },
+};
+
+const OUTCOME_SCHEMA = {
+  type: "object",
+  required: ["status"],
+  properties: {
+    status: { type: "integer" },
+    ...SENT,
+    ...STORED,
+    code: { type: "string", description: "Of a line that was refused, as in a problem." },
+    detail: { type: "string" },
+  },
+};
+
 const PUBLISH = operation({
   id: "publish",
   method: "POST",
@@ -46,17 +79,25 @@ const PUBLISH = operation({
   tag: "messages",
   summary: "Publish a message",
   description:
-    "The body becomes the payload, `Msg-<name>` its headers. Without `stream` it is answered once the message is sealed and on its way; with `stream`, once the stream has it.",
+    "The body becomes the payload, `Msg-<name>` its headers. Without `stream` it is answered once the message is sealed and on its way; with `stream`, once the stream has it. A body of `application/x-ndjson` is a batch: many messages, answered while they are read.",
   parameters: {
-    subject: required(subject({ wildcards: false, example: "orders.eu.4711.create" })),
+    subject: optional(subject({ wildcards: false, example: "orders.eu.4711.create" }), {
+      shown: true,
+    }),
     stream: optional(STREAM),
     timeout: optional(TIMEOUT),
   },
   headers: DEMAND_HEADERS,
-  body: { description: "The payload.", required: false, content: { "*/*": { example: "{}" } } },
+  body: {
+    description:
+      "The payload; or a batch: a JSON object a line, each a message of its own. `subject` then stands in the lines.",
+    required: false,
+    content: { "*/*": { example: "{}" }, "application/x-ndjson": { schema: LINE_SCHEMA } },
+  },
   answers: {
     200: {
-      description: "The stream has it.",
+      description:
+        "The stream has it; for a batch, an outcome for each line, in order, with the `status` that it would have had alone.",
       content: {
         "application/json": {
           schema: {
@@ -65,6 +106,7 @@ const PUBLISH = operation({
             properties: { ...SENT, ...STORED },
           },
         },
+        "application/x-ndjson": { schema: OUTCOME_SCHEMA },
       },
     },
     202: {
@@ -82,7 +124,6 @@ const PUBLISH = operation({
     "precondition_failed",
     "payload_too_large",
     "rate_limited",
-    "unsupported_media_type",
     "no_responders",
     "outcome_unknown",
   ],
@@ -90,45 +131,48 @@ const PUBLISH = operation({
 
 type Query = Values<(typeof PUBLISH)["parameters"]>;
 
-/** `POST /v1/publish?subject=…`: 202 once the message is on its way; with `stream`, 200 once the stream has it. */
+/**
+ * `POST /v1/publish?subject=…`: 202 once the message is on its way; with `stream`, 200 once the stream has it. With
+ * `application/x-ndjson`, many messages, each answered by a line.
+ */
 export function addPublish(app: FastifyInstance, parts: EndpointParts): void {
-  const { admit, effects, presentedOf, messageIdOf, clock } = parts;
+  const { presentedOf, clock } = parts;
+  const send = createSend(parts);
 
-  addOperation(app, PUBLISH, async (request, query, reply) => {
-    const asked = refuseBatch(request, query);
-    const wanted = asked.ok ? readWanted(request, asked.value, clock) : asked;
-    const message = wanted.ok ? allowed(wanted.value.message) : wanted;
-    const idOf = wanted.ok ? derivedIdOf(wanted.value, messageIdOf) : undefined;
-    const ask = askOf("publish", presentedOf(request), message, request);
-    const admission = orRefuse(await admit({ ...ask, ...(idOf && { messageIdOf: idOf }) }));
-    const { storing, message: given } = orRefuse(wanted);
-    const sending = idOf ? withId(given, idOf(admission.identity), request.facts) : given;
-    const outcome = storing
-      ? await effects.store(admission, sending, storing)
-      : await effects.publish(admission, sending);
-    const body = JSON.stringify(orRefuse<object>(outcome));
-    return reply
-      .code(storing ? 200 : 202)
-      .header("content-type", "application/json")
-      .send(body);
+  app.register(async (scope) => {
+    // Handed on as it comes, in this scope alone: elsewhere such a body is a payload like any other.
+    scope.addContentTypeParser("application/x-ndjson", (_request, body, done) => done(null, new Lines(body)));
+    addOperation(scope, PUBLISH, async (request, query, reply) => {
+      if (request.body instanceof Lines) {
+        const shared = query.ok ? readShared(request, query.value) : query;
+        return await answerBatch(parts, send, { request, reply, shared, body: request.body.bytes });
+      }
+      const sending = query.ok ? readSending(request, query.value, clock) : query;
+      const { facts } = request;
+      const body = orRefuse<object>(await send({ presented: presentedOf(request), facts, sending }));
+      const status = sending.ok && sending.value.storing ? 200 : 202;
+      return reply.code(status).header("content-type", "application/json").send(JSON.stringify(body));
+    });
   });
 }
 
-interface Wanted {
-  readonly message: Message;
-  /** Absent: nobody waits for a stream. */
-  readonly storing?: Storing;
-  readonly key?: string;
+/** The body of a batch, not read yet. */
+class Lines {
+  readonly bytes: Readable;
+
+  constructor(bytes: Readable) {
+    this.bytes = bytes;
+  }
 }
 
-function readWanted(request: FastifyRequest, query: Query, clock: EndpointParts["clock"]): Outcome<Wanted> {
+function readSending(request: FastifyRequest, query: Query, clock: EndpointParts["clock"]): Outcome<Sending> {
   const message = readMessage(request, query.subject, clock);
   if (!message.ok) return message;
   const { stream, timeout } = query;
   if (stream === undefined) {
-    if (timeout === undefined) return refuseDemands(request, { message: message.value });
-    const why = "nothing is waited for without stream=NAME";
-    return refused({ reason: "request_invalid", what: "query parameter timeout", why });
+    return timeout === undefined
+      ? refuseDemands(request, { message: message.value })
+      : refused(NOT_WAITED_FOR);
   }
   const demands = readDemands(request.raw.rawHeaders);
   if (!demands.ok) return demands;
@@ -140,18 +184,28 @@ function readWanted(request: FastifyRequest, query: Query, clock: EndpointParts[
   return allowed({ message: message.value, storing, ...(key !== undefined && { key }) });
 }
 
-/** What makes the message's id of its key and of who sends it; undefined where it has a random one. */
-function derivedIdOf(
-  { key, message }: Wanted,
-  messageIdOf: EndpointParts["messageIdOf"],
-): ((identity: Identity) => string) | undefined {
-  return key === undefined ? undefined : (identity) => messageIdOf(identity, message.facts.subject, key);
+const NOT_WAITED_FOR: Refusal = {
+  reason: "request_invalid",
+  what: "query parameter timeout",
+  why: "nothing is waited for without stream=NAME",
+};
+
+/** What the lines of a batch share; what stands in each of them is not said for all. */
+function readShared(request: FastifyRequest, { subject, stream, timeout }: Query): Outcome<BatchShared> {
+  if (subject !== undefined) {
+    const why = "each line of a batch has its own";
+    return refused({ reason: "request_invalid", what: "query parameter subject", why });
+  }
+  if (stream === undefined && timeout !== undefined) return refused(NOT_WAITED_FOR);
+  const header = headerOfLines(request.raw.rawHeaders);
+  if (header !== undefined) {
+    return refused({ reason: "header_refused", header, why: "each line of a batch has its own `headers`" });
+  }
+  return allowed({ ...(stream !== undefined && { stream }), timeoutMs: timeout ?? TIMEOUT_DEFAULT_MS });
 }
 
-/** A batch taken for one message today would be many messages tomorrow. */
-function refuseBatch<T>(request: FastifyRequest, query: Outcome<T>): Outcome<T> {
-  const found = request.headers["content-type"] ?? "";
-  if (!/^application\/x-ndjson\b/i.test(found)) return query;
-  const expected = "one message; batches are not offered yet";
-  return refused({ reason: "media_type_unsupported", found, expected });
+/** @returns the first that would be one message's */
+function headerOfLines(rawHeaders: readonly string[]): string | undefined {
+  const names = rawHeaders.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase());
+  return names.find((name) => /^(?:msg-|ce-|nats-|idempotency-key$)/.test(name))?.slice(0, 64);
 }

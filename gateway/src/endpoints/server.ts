@@ -17,7 +17,7 @@ import type { Outcome, Refusal, refused } from "../refusal.ts";
 import type { Clock } from "../time.ts";
 import { type Arrival, arrivalOf } from "./arrival.ts";
 import { corsHeadersOf, preflightHeadersOf } from "./cors.ts";
-import { problemOf } from "./problem.ts";
+import { type Problem, problemOf } from "./problem.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -29,6 +29,11 @@ declare module "fastify" {
   interface FastifyInstance {
     /** For what does not come by a route, as an upgrade. To be called once for each request. */
     arrive: (request: IncomingMessage) => Arrival;
+    /** Says that the body may come, to a caller who waits for that word. For whoever reads it by itself. */
+    takeBody: (request: IncomingMessage, response: ServerResponse) => void;
+    onFault: EndpointServerOptions["onFault"];
+    /** What a caller is told of a refusal. */
+    problemOf: (refusal: Refusal, requestId: string) => Problem;
   }
 }
 
@@ -97,10 +102,14 @@ export function createEndpointServer(options: EndpointServerOptions): FastifyIns
       answerProblem(error, request, reply, options);
     },
   });
+  const { publicUrl } = options;
+  app.decorate("problemOf", (refusal, requestId) => problemOf(refusal, { publicUrl, requestId }));
+  app.decorate("onFault", options.onFault);
   app.decorate("operations", []);
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   addArrival(app, options);
+  addBodies(app);
   addCors(app, options);
   addProblems(app, options);
   addDrain(app);
@@ -123,13 +132,22 @@ function listenerOf(handler: RequestListener, { limits, tls }: EndpointServerOpt
     // Looked at by `faultOfHead`: node:http's own answer has no request id, and it takes a second Host.
     requireHostHeader: false,
   };
+  const serve: RequestListener = (request, response) => {
+    if (closing.has(request.socket)) request.socket.destroy();
+    else handler(request, response);
+  };
   const asked = tls?.ca !== undefined && { requestCert: true, rejectUnauthorized: true };
   const server: Server = tls
-    ? createHttpsServer({ ...http, ...tls, ...asked }, handler)
-    : createHttpServer(http, handler);
+    ? createHttpsServer({ ...http, ...tls, ...asked }, serve)
+    : createHttpServer(http, serve);
   server.maxConnections = limits.connectionsMax;
   // Other expectations than 100-continue may be passed over (RFC 9110 §10.1.1); node:http's own 417 has no request id.
   server.on("checkExpectation", (request, response) => server.emit("request", request, response));
+  // Node would say "100 Continue" before anybody has looked at the request.
+  server.on("checkContinue", (request, response) => {
+    awaitingBody.add(request);
+    server.emit("request", request, response);
+  });
   server.on("request", (request, response) => latestResponse.set(request.socket, response));
   server.timeout = STALLED_MS;
   server.on("timeout", (socket: Socket) => {
@@ -193,6 +211,49 @@ function setArrival(request: FastifyRequest, reply: FastifyReply, arrival: Arriv
   reply.header("x-request-id", arrival.facts.requestId).header("x-content-type-options", "nosniff");
   return arrival;
 }
+
+/** Requests whose body comes once they are told "100 Continue". */
+const awaitingBody = new WeakSet<IncomingMessage>();
+
+/** Asks for a body only when it is read, and does not read on for long what nobody wants. */
+function addBodies(app: FastifyInstance): void {
+  app.decorate("takeBody", (request, response) => {
+    if (awaitingBody.delete(request)) response.writeContinue();
+  });
+  app.addHook("preParsing", (request, reply, payload, done) => {
+    const isTooLarge = Number(request.headers["content-length"] ?? 0) > request.routeOptions.bodyLimit;
+    if (!isTooLarge) app.takeBody(request.raw, reply.raw);
+    done(null, payload);
+  });
+  app.addHook("onSend", (request, reply, _payload, done) => {
+    // A body that was not asked for may come all the same, or not: nobody could say where the next request begins.
+    if (awaitingBody.has(request.raw)) reply.header("connection", "close");
+    if (!request.raw.complete) closeGently(request.raw);
+    done();
+  });
+  app.addHook("onResponse", ({ raw }, _reply, done) => {
+    // Node reads on and lets go of it, for as long as the caller likes to send.
+    if (!raw.complete) setTimeout(() => raw.complete || raw.socket.destroy(), LINGER_MS).unref();
+    done();
+  });
+}
+
+/**
+ * Has a connection whose body was not read to its end close, if it is to close, once the caller has had time to read the
+ * answer: closed at once, what still comes would reset it, and take the answer with it.
+ */
+function closeGently(request: IncomingMessage): void {
+  const { socket } = request;
+  socket.destroySoon = () => {
+    closing.add(socket);
+    socket.end();
+    request.resume();
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  };
+}
+
+/** Connections that were told that they close: what comes after that is served by nobody. */
+const closing = new WeakSet<Socket>();
 
 function addCors(app: FastifyInstance, { origins }: EndpointServerOptions): void {
   app.addHook("onRequest", (request, reply, done) => {

@@ -121,6 +121,22 @@ test("senderOf() takes nothing for a message it has judged but that very message
   assert.equal(await code(genuine), "expired");
 });
 
+test("senderOf() judges a stored message by when its stream took it, years later too, and not by when it is read", async () => {
+  const { senderOf, published, later, now } = bench();
+  const { sealing, jwk } = keyOf("first");
+  published.set("first", jwk);
+  const message = sealedBy(sealing, START);
+  later(3 * 365 * 86_400);
+  const code = async (brokerTime: number): Promise<unknown> => {
+    const sender = await senderOf({ ...message, brokerTime });
+    return sender.verified || sender.code;
+  };
+  assert.equal(await code(START + 1), true);
+  // What somebody stored again when its seal was over is a copy.
+  assert.equal(await code(START + 120), "expired");
+  assert.equal(await code(now()), "expired");
+});
+
 test("senderOf() knows another instance's new key soon after it is published, and not before it is asked again", async () => {
   const { senderOf, published, asked, later, now } = bench();
   const { sealing, jwk } = keyOf("new");

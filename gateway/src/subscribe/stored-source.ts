@@ -1,6 +1,11 @@
 import type { Connection } from "../nats/connection.ts";
 import { StreamOrder } from "../nats/reader/stream-order.ts";
-import { type ReadFrom, type StoredMessage, StreamReader } from "../nats/reader/stream-reader.ts";
+import {
+  type Beginning,
+  type ReadFrom,
+  type StoredMessage,
+  StreamReader,
+} from "../nats/reader/stream-reader.ts";
 import type { Grant } from "../policy/grant.ts";
 import { allowed, type Outcome } from "../refusal.ts";
 import type { SubscribeAdmission } from "./event.ts";
@@ -58,14 +63,17 @@ export class StoredSource implements Source {
     const opened = await Promise.all(
       this.#readers.map((reader, index) => reader.open(from[index] ?? { from: "new" })),
     );
-    const refused = opened.find((outcome) => !outcome.ok);
-    if (refused && !refused.ok) return refused;
-    this.#positions = this.#readers.map(({ position }) => position);
-    // Said before anything comes, or whoever loses the stream before its first message would lose that message.
-    this.#handler.reached(this.#positions);
-    for (const [index, pending] of opened.entries()) {
-      if (pending.ok && pending.value === 0) this.#pass(this.#order.idle(index));
+    const beginnings: Beginning[] = [];
+    for (const outcome of opened) {
+      if (!outcome.ok) return outcome;
+      beginnings.push(outcome.value);
     }
+    // Said before anything is passed on, or whoever loses the stream before its first message would lose that message.
+    // What has come meanwhile is held: the reader that began last has said nothing yet.
+    this.#positions = beginnings.map(({ position }) => position);
+    this.#handler.reached(this.#positions);
+    for (const [index, { pending }] of beginnings.entries())
+      if (pending === 0) this.#pass(this.#order.idle(index));
     return allowed(undefined);
   }
 

@@ -25,6 +25,14 @@ export type ReadEnd =
   /** The stream ends before what has been read: it is another one of the same name. */
   | "stream_reset";
 
+/** Where a reader began. */
+export interface Beginning {
+  /** The sequence before the first message that may come. */
+  readonly position: number;
+  /** Messages that waited. */
+  readonly pending: number;
+}
+
 /** What a reader brings. */
 export interface StreamHandler {
   /** In the stream's order, none left out, none twice. It counts as unread until `taken` is called for it. */
@@ -73,20 +81,15 @@ export class StreamReader {
     this.#batch = Math.max(1, Math.min(BATCH_MAX, batch));
   }
 
-  /** The sequence before the next message that may come. */
-  get position(): number {
-    return this.#position;
-  }
-
   get over(): boolean {
     return this.#stop.signal.aborted;
   }
 
   /**
-   * @returns how many messages wait, once it has begun: what comes comes from then on. `stream_unknown`,
-   *   `connections_exceeded`, `nats_unavailable`, `request_invalid`
+   * @returns where it has begun; messages may have come since. `stream_unknown`, `connections_exceeded`,
+   *   `nats_unavailable`, `request_invalid`
    */
-  async open(from: ReadFrom): Promise<Outcome<number>> {
+  async open(from: ReadFrom): Promise<Outcome<Beginning>> {
     if (from.from === "after") this.#position = from.sequence;
     else if (from.from === "sequence") this.#position = Math.max(0, from.sequence - 1);
     return this.#patiently(OPEN_WITHIN_MS, () => this.#begin(from));
@@ -120,11 +123,11 @@ export class StreamReader {
     }
   }
 
-  async #begin(from: ReadFrom): Promise<Outcome<number>> {
+  async #begin(from: ReadFrom): Promise<Outcome<Beginning>> {
     if (from.from === "after" && from.sequence > 0) {
       const reached = await this.#reach(from.sequence);
       if (!reached.ok && reached.refusal === BEHIND) this.#finish("stream_reset");
-      if (!reached.ok || this.over) return reached;
+      if (!reached.ok) return reached;
     }
     // One of its own for each consumer, so that nothing of an earlier one is taken for this one's.
     const inbox = `${this.#options.connection.inboxPrefix}.${randomBytes(12).toString("base64url")}`;
@@ -157,7 +160,12 @@ export class StreamReader {
     });
   }
 
-  #run(from: ReadFrom, inbox: string, subscription: Subscription, consumer: ReaderConsumer): Outcome<number> {
+  #run(
+    from: ReadFrom,
+    inbox: string,
+    subscription: Subscription,
+    consumer: ReaderConsumer,
+  ): Outcome<Beginning> {
     const resumes = from.from === "after";
     const isGone = resumes && consumer.position > from.sequence;
     if (this.over || isGone) {
@@ -182,25 +190,26 @@ export class StreamReader {
       onBroken: (isOurs) => this.#resume(isOurs),
     });
     this.#running = { session, inbox, subscription, consumer };
+    const beginning = { position: this.#position, pending: consumer.pending };
     session.refill();
-    return allowed(consumer.pending);
+    return allowed(beginning);
   }
 
   /** Waits until the stream has come as far as this. One that has been made anew counts from 1: then, `BEHIND`. */
-  #reach(sequence: number): Promise<Outcome<number>> {
+  #reach(sequence: number): Promise<Outcome<void>> {
     return this.#patiently(BEHIND_WITHIN_MS, async () => {
       const probe = await createReaderConsumer(this.#options, { from: "new" });
       if (!probe.ok) return probe;
       const { position } = probe.value;
       await deleteReaderConsumer(this.#options, probe.value);
-      return position >= sequence ? allowed(position) : refused(BEHIND);
+      return position >= sequence ? allowed(undefined) : refused(BEHIND);
     });
   }
 
   /** @param mayDelete  whether the old consumer is surely this reader's */
   #resume(mayDelete: boolean): void {
     if (this.over || !this.#leave(mayDelete)) return;
-    const begin = async (): Promise<Outcome<number>> => {
+    const begin = async (): Promise<Outcome<Beginning>> => {
       const begun = await this.#begin({ from: "after", sequence: this.#position });
       // It was there, and may be again.
       return !begun.ok && begun.refusal.reason === "stream_unknown" ? refused(ABSENT) : begun;

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { VERSION } from "../version.ts";
 import { doctorCommand } from "./doctor.ts";
+import { iisCommand } from "./iis.ts";
 import { initCommand } from "./init.ts";
 import type { CommandIo } from "./io.ts";
 import { kickCommand } from "./kick.ts";
@@ -36,6 +37,7 @@ Example, from nothing to a gateway that runs:
     whoamiCommand,
     verifyCommand,
     traceCommand,
+    iisCommand,
   ]) {
     program.addCommand(command(io));
   }

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { Command, CommanderError } from "commander";
+import { GatewayError } from "../../errors.ts";
+import { iisCommand } from "../iis.ts";
+import { EXIT, type ExitCode } from "../io.ts";
+
+export interface Ran {
+  readonly out: string;
+  readonly err: string;
+  readonly code: ExitCode;
+}
+
+/** Runs `countersign iis …` in this process, with errors reported as main.ts reports them. */
+export async function runIis(args: readonly string[], { cwd }: { readonly cwd: string }): Promise<Ran> {
+  const said = { out: "", err: "", code: EXIT.yes as ExitCode };
+  const out = (text: string): void => {
+    said.out += text;
+  };
+  const err = (text: string): void => {
+    said.err += text;
+  };
+  const program = new Command("countersign");
+  program.addCommand(
+    iisCommand({
+      out,
+      err,
+      stdin: () => assert.fail("nothing is read from standard input"),
+      terminal: false,
+      colours: false,
+      env: {},
+      cwd,
+      clock: () => 1_790_000_000,
+      exit: (code) => {
+        said.code = code;
+      },
+      onHangup: () => {},
+      signal: new AbortController().signal,
+    }),
+  );
+  settle(program);
+  try {
+    await program.parseAsync(["iis", ...args], { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError)
+      return { ...said, code: error.exitCode === 0 ? EXIT.yes : EXIT.usage };
+    if (error instanceof GatewayError)
+      return { ...said, err: `${said.err}${error.message}\n`, code: EXIT.usage };
+    throw error;
+  }
+  return said;
+
+  function settle(command: Command): void {
+    command.exitOverride().configureOutput({ writeOut: out, writeErr: err, getOutHelpWidth: () => 80 });
+    for (const child of command.commands) settle(child);
+  }
+}

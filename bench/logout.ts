@@ -104,7 +104,7 @@ function quantile(values: readonly number[], at: number): number {
 
 /** The same number of plain connections, each closed by a KICK of the system account. */
 async function baseline(stack: Stack, stateDir: string, seconds: number): Promise<Record<string, number>> {
-  const { system: user, proxyKey, accountPublicKey } = await loadNatsKeys(join(stateDir, "nats"));
+  const { system: user, proxyKey, account } = await loadNatsKeys(join(stateDir, "nats"));
   if (!user || !proxyKey) throw new Error("init makes a user of the system account");
   const system = openSystem({
     dial: createDial({ servers: [stack.nats.url] }),
@@ -125,7 +125,7 @@ async function baseline(stack: Stack, stateDir: string, seconds: number): Promis
   };
   try {
     return await measure("bareKick", Math.min(1, seconds), open, async () => {
-      const { connections } = await system.connections([accountPublicKey]);
+      const { connections } = await system.connections([account]);
       for (const each of connections) if (each.name === "kicked") void system.kick(each);
     });
   } finally {

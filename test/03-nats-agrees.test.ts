@@ -54,7 +54,7 @@ function mint(
     grant,
     permissions: permissionsOf(grant, inboxPrefix),
     userPublicKey: userKey.publicKey,
-    signer: { accountPublicKey: keys.accountPublicKey, signingKey: keys.signingKey },
+    signer: { accountPublicKey: keys.account, signingKey: keys.signingKey },
     now,
     inboxPrefix,
     controlLineBytesMax: 1_000_000,

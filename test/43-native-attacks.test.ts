@@ -81,7 +81,7 @@ async function attackDirectly(text: string): Promise<string> {
     ...{ identity, grant, now, inboxPrefix, controlLineBytesMax: 1_000_000 },
     permissions: permissionsOf(grant, inboxPrefix),
     userPublicKey: userKey.publicKey,
-    signer: { accountPublicKey: keys.accountPublicKey, signingKey: keys.signingKey },
+    signer: { accountPublicKey: keys.account, signingKey: keys.signingKey },
     dangerouslyWithoutTrustedProxy: true,
   });
   assert(minted.ok);

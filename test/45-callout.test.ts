@@ -1,15 +1,23 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { connect, tokenAuthenticator, usernamePasswordAuthenticator } from "@nats-io/transport-node";
+import { loadNatsKeys, type NatsKeys } from "countersign/credentials/nats-keys.ts";
+import { createNkey, type Nkey } from "countersign/credentials/nkey.ts";
+import { mintCredential } from "countersign/credentials/user.ts";
+import type { Identity } from "countersign/identity/identity.ts";
 import { connect as connectMqtt, type MqttClient } from "mqtt";
 import {
   type CalloutStack,
+  CONFIG_SET_UPS,
   OPERATOR_SET_UPS,
   runWebSocketClient,
+  type SetUp,
   startCalloutStack,
 } from "./support-callout.ts";
 import { eventually } from "./support-operations.ts";
 
-for (const setUp of OPERATOR_SET_UPS) {
+for (const setUp of [...CONFIG_SET_UPS, ...OPERATOR_SET_UPS]) {
   describe(`auth callout, ${setUp.name}`, () => {
     let stack: CalloutStack;
     before(async () => {
@@ -83,6 +91,20 @@ for (const setUp of OPERATOR_SET_UPS) {
         assert.partialDeepStrictEqual(record, { action: "connect mqtt", connection: { type: "mqtt" } });
       });
 
+    test("what the gateway carries itself comes and goes as ever", async () => {
+      const token = stack.token("alice");
+      const reader = await stack.stream(["orders.eu.>"], { token });
+      const published = await stack.call("/v1/publish?subject=orders.eu.7.create", {
+        method: "POST",
+        token,
+        body: "{}",
+      });
+      assert.equal(published.status, 202, published.text);
+      const [event] = await reader.read(1);
+      assert.partialDeepStrictEqual(event?.data, { sender: { user: "demo-alice", verified: true } });
+      reader.leave();
+    });
+
     test("whoever is refused is told Authorization Violation and no more, while the record says why", async () => {
       const now = Math.floor(Date.now() / 1000);
       const refusals: readonly (readonly [string, string])[] = [
@@ -117,6 +139,75 @@ async function mqtt(stack: CalloutStack, password: string): Promise<MqttClient> 
   });
   return client;
 }
+
+describe("auth callout, accounts in the server's configuration", () => {
+  let stack: CalloutStack;
+  let keys: NatsKeys;
+  before(async () => {
+    stack = await startCalloutStack({ setUp: CONFIG_SET_UPS.at(-1) as SetUp });
+    keys = await loadNatsKeys(join(stack.stateDir, "nats"));
+  });
+  after(() => stack.stop());
+
+  /** As the gateway mints one for a connection of its own. */
+  function carried(changes: Partial<Parameters<typeof mintCredential>[0]> = {}) {
+    const userKey = createNkey("user");
+    const now = Date.now() / 1000;
+    const identity: Identity = {
+      ...{ user: "demo-alice", issuer: "demo", id: "alice", kind: "user", attributes: {} },
+      ...{ proof: { kind: "bearer", hash: "h" }, provedAt: now, expiresAt: now + 60 },
+    };
+    const limits = { credentialSeconds: 60, payloadBytes: 1_000_000, connections: 5 };
+    const minted = mintCredential({
+      identity,
+      grant: { user: "demo-alice", policy: "p", hash: "h", roles: [], may: [], never: [], limits },
+      permissions: { pub: { allow: ["a"] }, sub: { deny: [">"] } },
+      userPublicKey: userKey.publicKey,
+      signer: { signingKey: keys.signingKey, accountPublicKey: undefined },
+      ...{ now, inboxPrefix: "_INBOX.x", controlLineBytesMax: 100_000 },
+      ...changes,
+    });
+    assert.ok(minted.ok);
+    return { jwt: minted.value.jwt, userKey };
+  }
+
+  function dial({ jwt, userKey }: ReturnType<typeof carried>, proxy: Nkey | undefined, signs = userKey) {
+    return connect({
+      ...{ servers: stack.nats.url, reconnect: false },
+      authenticator: (nonce = "") => ({
+        ...{ auth_token: jwt, sig: signs.sign(nonce).toString("base64url") },
+        ...(proxy && { proxy_sig: proxy.sign(nonce).toString("base64url") }),
+      }),
+    });
+  }
+
+  test("a credential for what the gateway carries is good through the gateway's proxy key alone", async () => {
+    const credential = carried();
+    await (await dial(credential, keys.proxyKey)).close();
+    const before = stack.audit().length;
+    // The thief has the JWT and even the user's key: nats-server refuses what the callout allows.
+    await assert.rejects(dial(credential, undefined), /Authorization Violation/);
+    await assert.rejects(dial(credential, createNkey("user")), /Authorization Violation/);
+    assert.equal(stack.audit().length, before, "what its callers ask for is recorded, not how it is carried");
+    await assert.rejects(dial(credential, keys.proxyKey, createNkey("user")), /Authorization Violation/);
+    const [record] = await stack.callouts(1);
+    assert.partialDeepStrictEqual(record, { outcome: "refused", refusal: { reason: "proof_invalid" } });
+    const foreign = carried({ signer: { signingKey: createNkey("account"), accountPublicKey: undefined } });
+    await assert.rejects(dial(foreign, keys.proxyKey), /Authorization Violation/);
+    const withoutProxy = carried({ dangerouslyWithoutTrustedProxy: true });
+    await assert.rejects(dial(withoutProxy, keys.proxyKey), /Authorization Violation/);
+  });
+
+  test("proofs of two users at once are nobody's", async () => {
+    const authenticator = [
+      tokenAuthenticator(stack.token("alice")),
+      usernamePasswordAuthenticator("anybody", stack.token("carol")),
+    ];
+    await assert.rejects(stack.direct({ authenticator }), /Authorization Violation/);
+    const [record] = await stack.callouts(1);
+    assert.partialDeepStrictEqual(record, { outcome: "refused", refusal: { reason: "proof_ambiguous" } });
+  });
+});
 
 describe("auth callout, what is not let in", () => {
   test("an address and a kind of connection that are not configured are refused, whoever it is", async () => {

@@ -58,7 +58,7 @@ export interface CalloutStack extends TestStack {
 export interface DirectHow extends ConnectionOptions {
   readonly token?: string;
   /** Where the token stands. Default `auth_token`. */
-  readonly as?: "auth_token" | "password" | "jwt";
+  readonly as?: "auth_token" | "password";
 }
 
 /** What differs between the ways in which a nats-server asks an auth callout. */
@@ -68,6 +68,8 @@ export interface SetUp {
   readonly xkey: boolean;
   /** Answers are signed by a signing key of the account; else by the account's own. */
   readonly delegated: boolean;
+  /** Accounts stand in the server's configuration; no sentinel is needed then. */
+  readonly config?: true;
 }
 
 export const OPERATOR_SET_UPS: readonly SetUp[] = [
@@ -78,6 +80,11 @@ export const OPERATOR_SET_UPS: readonly SetUp[] = [
   { name: "operator as init lays it out", defaultSentinel: true, xkey: true, delegated: true },
 ];
 export const AS_INIT_LAYS_IT_OUT: SetUp = OPERATOR_SET_UPS.at(-1) as SetUp;
+/** Accounts in the server's configuration, where everybody comes through the callout. */
+export const CONFIG_SET_UPS: readonly SetUp[] = [
+  { name: "config", defaultSentinel: true, xkey: false, delegated: false, config: true },
+  { name: "config with xkey", defaultSentinel: true, xkey: true, delegated: false, config: true },
+];
 
 export interface CalloutStackOptions {
   readonly setUp?: SetUp;
@@ -97,11 +104,12 @@ export async function startCalloutStack({
   const section = `{ servers: [ 'ws://127.0.0.1:${websocket}' ]${direct === "" ? "" : `, ${direct}`} }`;
   let sentinelJwt: string | undefined;
   const stack = await startTestStack({
+    natsKind: setUp.config ? "callout" : "operator",
     policy,
     crossings,
     configure: (yaml) => yaml.replace("nats:\n", `nats:\n  direct: ${section}\n`),
     async configureNats(config, stateDir) {
-      const changed = await apply(setUp, config, stateDir);
+      const changed = await (setUp.config ? applyConfig : apply)(setUp, config, stateDir);
       sentinelJwt = changed.sentinelJwt;
       return `${changed.config}
 websocket { host: 127.0.0.1, port: ${websocket}, no_tls: true }
@@ -141,7 +149,6 @@ leafnodes { host: 127.0.0.1, port: ${leaf} }
 }
 
 function authenticatorFor(token: string, as: NonNullable<DirectHow["as"]>) {
-  if (as === "jwt") return jwtAuthenticator(token);
   return as === "password" ? usernamePasswordAuthenticator("anybody", token) : tokenAuthenticator(token);
 }
 
@@ -190,7 +197,21 @@ async function apply(
   const withJwt = config.replace(web.jwt, jwt);
   return setUp.defaultSentinel
     ? { config: withJwt, sentinelJwt: undefined }
-    : { config: withJwt.replace(/^default_sentinel:.*$/m, ""), sentinelJwt: trust.sentinelJwt };
+    : { config: withJwt.replace(/^default_sentinel:.*$/m, ""), sentinelJwt: direct.sentinelJwt };
+}
+
+async function applyConfig(
+  { xkey }: SetUp,
+  config: string,
+  stateDir: string,
+): Promise<{ readonly config: string; readonly sentinelJwt: undefined }> {
+  if (xkey) return { config, sentinelJwt: undefined };
+  const manifestPath = join(stateDir, "nats", KEY_FILES.manifest);
+  const manifest = JSON.parse(await readFile(manifestPath, "utf8")) as { direct: { xkey?: string } };
+  delete manifest.direct.xkey;
+  await rm(manifestPath);
+  await writeFile(manifestPath, JSON.stringify(manifest), { mode: 0o600 });
+  return { config: config.replace(/^ +xkey:.*$/m, ""), sentinelJwt: undefined };
 }
 
 function claimsOf(jwt: string): AccountClaims & { readonly version: number } {

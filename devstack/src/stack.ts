@@ -2,7 +2,13 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DiscardPolicy, jetstreamManager } from "@nats-io/jetstream";
-import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
+import {
+  type Authenticator,
+  connect,
+  credsAuthenticator,
+  type NatsConnection,
+  nkeyAuthenticator,
+} from "@nats-io/transport-node";
 import type { Crossing } from "countersign/credentials/crossings.ts";
 import { initKeys } from "countersign/credentials/init.ts";
 import { type GatewayProcess, type StartGatewayOptions, startGateway } from "./gateway-process.ts";
@@ -37,6 +43,8 @@ export interface StackOptions {
   readonly auditStream?: boolean;
   /** Changes the text of the gateway's configuration before it is written. */
   readonly configure?: (yaml: string) => string;
+  /** Where accounts stand: JWTs of an operator, or the server's configuration. Default `operator`. */
+  readonly natsKind?: "operator" | "callout";
   /** What clients that connect to nats-server by themselves may reach. Default: nothing. */
   readonly crossings?: readonly Crossing[];
   /** Changes the text of nats-server's configuration, once the keys are there, and them with it. */
@@ -163,12 +171,14 @@ async function startNats({
   ports,
   natsExecutable,
   apart,
+  natsKind = "operator",
   crossings,
   configureNats = (config) => config,
 }: StackOptions): Promise<{ readonly nats: NatsServer; readonly adminCredsFile: string }> {
   const folder = join(stateDir, "nats-server");
   await mkdir(folder, { recursive: true });
   const { adminCredsPath, servers } = await initKeys({
+    kind: natsKind,
     keysDirectory: join(stateDir, "nats"),
     offlineDirectory: join(stateDir, "offline"),
     servers: [
@@ -197,11 +207,18 @@ async function startNats({
 async function connectAdmin(url: string, credsFile: string): Promise<NatsConnection> {
   return await connect({
     servers: url,
-    authenticator: credsAuthenticator(await readFile(credsFile)),
+    authenticator: authenticatorOf(await readFile(credsFile, "utf8")),
     name: "devstack",
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
   });
+}
+
+/** Of a user's seed alone, or with its JWT. */
+function authenticatorOf(text: string): Authenticator {
+  return text.startsWith("SU")
+    ? nkeyAuthenticator(Buffer.from(text.trim()))
+    : credsAuthenticator(Buffer.from(text));
 }
 
 /** What the demo's policy reads and writes. */
@@ -229,6 +246,7 @@ async function writeConfig(
     policyFile = POLICY_FILE,
     ports,
     auditStream = false,
+    natsKind = "operator",
     configure = (yaml) => yaml,
   }: StackOptions,
   parts: {
@@ -242,7 +260,14 @@ async function writeConfig(
   const secretFile = join(stateDir, "gateway-client.secret");
   await writeFile(secretFile, parts.identityProvider.gatewayClient.secret, { mode: 0o600 });
   const configFile = join(stateDir, "countersign.yaml");
-  const text = configText(parts, { secretFile, stateDir, policyFile, auditStream, adminPort: ports?.admin });
+  const text = configText(parts, {
+    secretFile,
+    stateDir,
+    policyFile,
+    auditStream,
+    natsKind,
+    adminPort: ports?.admin,
+  });
   await writeFile(configFile, configure(text));
   return configFile;
 }
@@ -266,6 +291,7 @@ function configText(
     readonly stateDir: string;
     readonly policyFile: string;
     readonly auditStream: boolean;
+    readonly natsKind: string;
     readonly adminPort: number | undefined;
   },
 ): string {
@@ -283,6 +309,7 @@ issuers:
     client: { id: ${identityProvider.gatewayClient.id}, secret: { file: ${quote(more.secretFile)} } }
 nats:
   servers: [ '${nats.url}' ]
+  mode: ${more.natsKind}
   keys: ${quote(join(more.stateDir, "nats"))}
 policy: ${quote(more.policyFile)}
 audit: [ { file: ${quote(auditFile)} }${more.auditStream ? ", { stream: AUDIT }" : ""} ]

@@ -2,15 +2,12 @@ import { isIP } from "node:net";
 import { uuidv7 } from "@countersign/seal";
 import type { Admission, Admit, Ask, RequestFacts } from "./admit.ts";
 import type { AuditLog } from "./audit/record.ts";
-import {
-  type CalloutRequest,
-  type CalloutSigner,
-  type ConnectionType,
-  encodeCalloutAnswer,
-} from "./credentials/callout.ts";
+import { type CalloutRequest, type ConnectionType, encodeCalloutAnswer } from "./credentials/callout.ts";
 import { type CalloutUser, mintCalloutUser } from "./credentials/callout-user.ts";
+import type { JudgeCarried } from "./credentials/carried-user.ts";
 import { type DirectCredential, isNatsJwt } from "./credentials/direct-credential.ts";
 import { directPermissionsOf } from "./credentials/direct-permissions.ts";
+import type { AccountSigner } from "./credentials/nats-jwt.ts";
 import { parsePublicNkey } from "./credentials/nkey.ts";
 import type { Identity, Presented, Proof } from "./identity/identity.ts";
 import type { DirectConnections } from "./nats/direct-connections.ts";
@@ -52,7 +49,7 @@ export interface IssueParts {
   readonly admit: Admit;
   readonly audit: AuditLog;
   readonly rules: DirectRules;
-  readonly signer: CalloutSigner;
+  readonly signer: AccountSigner;
   /** The account's name, where accounts stand in the server's configuration; otherwise it is the signer's. */
   readonly placement?: string;
   readonly mint: (
@@ -63,6 +60,8 @@ export interface IssueParts {
   ) => Outcome<DirectCredential>;
   readonly inboxPrefixOf: (identity: Identity, grant: Grant) => string;
   readonly directs: Pick<DirectConnections, "add">;
+  /** Present where the gateway's connections for its callers come through the callout too. */
+  readonly judgeCarried?: JudgeCarried;
   readonly clock: Clock;
   readonly instance: string;
 }
@@ -111,7 +110,11 @@ export function createIssue(parts: IssueParts): Issue {
   }
 
   async function judge(request: CalloutRequest, facts: RequestFacts): Promise<Outcome<CalloutUser>> {
-    const admission = await admit(askOf(request, facts, rules));
+    const carried = parts.judgeCarried?.(request, clock());
+    // What its callers ask for is recorded one by one; that it comes on their behalf is not.
+    if (carried?.ok) return carried;
+    const asked = askOf(request, facts, rules);
+    const admission = await admit(carried ? { ...asked, presented: carried } : asked);
     if (!admission.ok) return admission;
     const user = userOf(request, admission.value);
     // The decision stands recorded; that nothing came of it must stand there too.
@@ -207,12 +210,13 @@ function unkeepable({ limits }: Grant, { payloadBytesMax }: DirectRules): Refusa
 function presentedBy({ connect, client }: CalloutRequest): Outcome<Presented> {
   const { jwt = "", sig, authToken = "", password = "" } = connect;
   const proofs: Proof[] = [];
-  // MQTT's password comes as a token too, and as a JWT.
-  for (const token of new Set([authToken, password, jwt])) {
-    if (token !== "" && !isNatsJwt(token)) proofs.push({ kind: "bearer", token });
-  }
-  if (jwt !== "" && isNatsJwt(jwt) && sig !== undefined && client.nonce !== undefined) {
-    proofs.push({ kind: "credential", jwt, sig, nonce: client.nonce });
+  // MQTT's password comes as a token too. Where accounts stand in its configuration, nats-server drops a JWT, so that
+  // a credential comes as a token.
+  for (const text of new Set([authToken, password, jwt])) {
+    if (text === "") continue;
+    if (!isNatsJwt(text)) proofs.push({ kind: "bearer", token: text });
+    else if (sig !== undefined && client.nonce !== undefined)
+      proofs.push({ kind: "credential", jwt: text, sig, nonce: client.nonce });
   }
   return allowed({
     proofs,

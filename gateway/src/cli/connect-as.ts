@@ -5,6 +5,7 @@ import type { Config } from "../config/config.ts";
 import { parseCreds } from "../credentials/creds.ts";
 import { fileFaultOf, GatewayError } from "../errors.ts";
 import { createDial, type NatsServers } from "../nats/dial.ts";
+import { answerAs } from "../nats/gateway-user.ts";
 
 /**
  * Connects as a user of one's own, by its credentials file.
@@ -34,11 +35,7 @@ export async function connectControl(config: Config, name: string): Promise<Nats
   return createDial(natsServersOf(config))({
     name,
     inboxPrefix: control.inboxPrefix,
-    answer: (nonce) => ({
-      jwt: control.jwt,
-      sig: control.userKey.sign(nonce).toString("base64url"),
-      ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
-    }),
+    answer: answerAs(control, proxyKey),
   });
 }
 

@@ -1,6 +1,8 @@
+import type { ClusterKind } from "../credentials/keys-folder.ts";
+
 /** What the starters are filled with. */
 export interface StarterOptions {
-  readonly kind: "operator" | "hosted";
+  readonly kind: ClusterKind;
   readonly publicUrl: string;
   /** `tls://host:port`, or `nats://` on loopback. */
   readonly servers: readonly string[];
@@ -17,8 +19,13 @@ export const PLACEHOLDER_ISSUER = "https://login.example.com";
 export function starterConfig({ kind, publicUrl, servers }: StarterOptions): string {
   const url = new URL(publicUrl);
   const replicas = servers.length < 3 ? "" : "\n  replicas: 3   # of sessions, keys and the AUDIT stream";
-  const hosted =
-    "\n  mode: hosted\n  dangerously-without-trusted-proxy: true   # a stolen credential works elsewhere";
+  const modes: Readonly<Record<ClusterKind, string>> = {
+    operator: "",
+    callout: "\n  mode: callout",
+    hosted:
+      "\n  mode: hosted\n  dangerously-without-trusted-proxy: true   # a stolen credential works elsewhere",
+  };
+  const direct = kind === "hosted" ? "" : DIRECT;
   return `# Configuration of Countersign, written by \`countersign init\`. Check it with: countersign serve --check
 # Paths are relative to this file. Secrets stand in files of their own: { file: … } or { env: … }.
 
@@ -33,12 +40,21 @@ issuers:
 
 nats:
   servers: [ ${servers.map((server) => `"${server}"`).join(", ")} ]
-  keys: secrets/nats${replicas}${kind === "hosted" ? hosted : ""}
+  keys: secrets/nats${replicas}${modes[kind]}${direct}
 
 policy: policy.yaml
 audit: [ stdout, { stream: AUDIT } ]
 `;
 }
+
+/** What is to be uncommented. */
+const DIRECT = `
+  # Clients that connect to nats-server by themselves, each judged by the auth callout; the policy lets one in with
+  # \`connect direct\` or \`connect mqtt\`. What they reach was chosen with \`countersign init --direct-…\`.
+  # direct:
+  #   servers: [ "tls://nats.example.com:4222", "wss://nats.example.com" ]   # as they are told
+  #   connections: [ standard, websocket, mqtt ]   # leafnode too, if need be
+  #   sources: [ 10.0.0.0/8 ]   # default: any`;
 
 /** A policy to begin with: one role, and a test of each kind. */
 export function starterPolicy(): string {

@@ -1,4 +1,4 @@
-import type { KeysManifest } from "../credentials/keys-folder.ts";
+import type { DirectManifest, KeysManifest } from "../credentials/keys-folder.ts";
 import { CONTROL_PERMISSIONS, GATEWAY_INBOX_PREFIX, systemPermissionsOf } from "../credentials/own-users.ts";
 
 /** Folders and files as they are shown: relative to where the command runs. */
@@ -23,16 +23,18 @@ export function nextSteps(manifest: KeysManifest, paths: ShownPaths): readonly s
     countersign doctor --config ${paths.config}
     countersign serve --config ${paths.config}`;
   if (manifest.kind === "hosted") return [...hostedSteps(manifest, paths), gateway];
-  return manifest.trust === undefined
+  return manifest.trust === undefined && manifest.accounts === undefined
     ? [...existingSteps(manifest, paths), gateway]
-    : [...newClusterSteps(paths), gateway];
+    : [...newClusterSteps(manifest, paths), gateway];
 }
 
-function newClusterSteps(paths: ShownPaths): readonly string[] {
+function newClusterSteps({ accounts }: KeysManifest, paths: ShownPaths): readonly string[] {
   const { keys, offline, out, serverConfigs, certificates } = paths;
   return [
     ...(serverConfigs.length === 2 ? [TWO_SERVERS] : []),
-    `Put ${offline}/ into a safe and delete it here: its keys make accounts, and no server needs them. Only
+    accounts
+      ? `Give ${offline}/core-admin.nk to whoever makes streams, and to services that do not come through the gateway.`
+      : `Put ${offline}/ into a safe and delete it here: its keys make accounts, and no server needs them. Only
 core-admin.creds is for daily use: by whoever makes streams, and by services that do not come through the gateway.`,
     ...(certificates.length > 0
       ? [
@@ -57,8 +59,8 @@ function copyStep(keys: string): string {
 }
 
 function existingSteps(manifest: KeysManifest, { keys, offline }: ShownPaths): readonly string[] {
-  const { account, signingKey, proxyKey } = manifest;
-  const { pub, sub } = systemPermissionsOf([account]);
+  const { account, signingKey, proxyKey, direct } = manifest;
+  const { pub, sub } = systemPermissionsOf(direct ? [account, direct.account] : [account]);
   return [
     `Add the account CONTROL, for the gateway's own state, and the gateway's signing key to the account
 ${account}:
@@ -66,10 +68,12 @@ ${account}:
     nsc import account --file ${offline}/control-account.jwt
     nsc edit account --name NAME-OF-THE-ACCOUNT --sk ${signingKey}
     nsc push --all`,
-    `Put ${offline}/ into a safe and delete it here: its key makes users of CONTROL, and no server needs it.`,
+    ...(direct ? [webStep(direct, offline)] : []),
+    `Put ${offline}/ into a safe and delete it here: its keys make users of CONTROL and WEB, and no server needs them.`,
     `Add to the configuration of every nats-server (2.12.8 or later), then: nats-server --signal reload
 
     max_control_line: 1MB
+    authorization { timeout: 10 }
     proxies { trusted: [ { key: "${proxyKey}" } ] }`,
     `So that the gateway can cut connections and check the version of every server, give it a user of the system
 account:
@@ -78,6 +82,18 @@ account:
     nsc generate creds --account SYS --name countersign --output-file ${keys}/system.creds`,
     copyStep(keys),
   ];
+}
+
+function webStep({ sentinelJwt }: DirectManifest, offline: string): string {
+  return `Where clients connect by themselves, add the account WEB, and export what it imports (nsc describe account WEB):
+
+    nsc import account --file ${offline}/web-account.jwt
+    nsc add export --account NAME-OF-THE-ACCOUNT --subject SUBJECT --service
+    nsc push --all
+
+So that clients come without a JWT of their own, add to the configuration of every nats-server:
+
+    default_sentinel: "${sentinelJwt}"`;
 }
 
 function hostedSteps({ account, signingKey }: KeysManifest, { keys }: ShownPaths): readonly string[] {

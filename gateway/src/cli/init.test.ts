@@ -56,7 +56,7 @@ async function run(...args: readonly string[]): Promise<string> {
 function normalised(text: string): string {
   return text
     .replaceAll(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g, "<JWT>")
-    .replaceAll(/\b([OAU])[A-Z2-7]{55}\b/g, "<$1 key>")
+    .replaceAll(/\b([OAUX])[A-Z2-7]{55}\b/g, "<$1 key>")
     .replaceAll(folder, "<folder>");
 }
 
@@ -85,6 +85,25 @@ test("init makes a new cluster of three servers and says what is left to do", as
   assert.equal((await loadNatsKeys(join(folder, "secrets", "nats"))).kind, "operator");
 });
 
+test("init makes a cluster whose accounts stand in the configuration, with what direct clients may reach", async (t) => {
+  const direct = [
+    "--direct-request=inventory.check",
+    "--direct-subscribe=notices.>",
+    "--direct-read-stream=ORDERS",
+    "--direct-read-kv=carts",
+  ];
+  golden(t, await run("--kind=callout", "--loopback-without-tls", ...direct), "callout");
+  golden(t, await readFile(join(folder, "nats-server.conf"), "utf8"), "callout-server");
+  golden(t, await readFile(join(folder, "countersign.yaml"), "utf8"), "callout-config");
+  const before = await filesOf(folder);
+  await run("--kind=callout", "--loopback-without-tls");
+  assert.deepEqual(await filesOf(folder), before);
+  await assert.rejects(run("--loopback-without-tls"), {
+    code: "KEYS_INVALID",
+    message: /another kind of cluster/,
+  });
+});
+
 test("init says of two servers that they are no better than one, and of other numbers nothing", async () => {
   const [one, two] = THREE_SERVERS[1]?.split(",") ?? [];
   const warning = /one of two stops when\neither is gone/;
@@ -101,7 +120,7 @@ test("init makes what a laptop needs, without TLS on loopback only", async (t) =
 test("init makes what is to be added to a cluster that is there already", async (t) => {
   golden(t, await run("--existing", ...TO_EXISTING), "existing");
   const keys = await loadNatsKeys(join(folder, "secrets", "nats"));
-  assert.equal(keys.accountPublicKey, ACCOUNT);
+  assert.equal(keys.account, ACCOUNT);
   assert.equal(keys.system, undefined);
   golden(t, await run("--existing", ...TO_EXISTING), "existing-again");
 });
@@ -157,6 +176,11 @@ test("init refuses in words what it cannot use", async () => {
     [["--public-url=https://a.example", "--servers=tls://u:p@a:4222"], /--servers/],
     [["--account", ACCOUNT, ...THREE_SERVERS], /add --existing/],
     [["--existing", ...THREE_SERVERS], /--account: expected the public key/],
+    [["--kind=callout", "--existing", ...THREE_SERVERS], /copy what init writes/],
+    [["--direct-request=$SYS.>", ...THREE_SERVERS], /belongs to NATS itself/],
+    [["--direct-subscribe=>", ...THREE_SERVERS], /belongs to NATS itself/],
+    [["--direct-read-kv=a.b", ...THREE_SERVERS], /not the name of a stream or bucket/],
+    [["--kind=hosted", "--direct-request=a", ...TO_EXISTING], /no callout can be set up/],
     [["--kind=hosted", `--account=${createNkey("user").publicKey}`, ...THREE_SERVERS], /begin with A/],
     [["--loopback-without-tls", "--servers=nats://10.0.0.1:4222"], /without TLS.*clear text/],
   ];
@@ -170,7 +194,8 @@ test("init writes a configuration that the gateway reads, whatever the kind", as
   await run(...THREE_SERVERS);
   await run("--kind=hosted", ...TO_EXISTING, "--out=hosted");
   await run("--loopback-without-tls", "--out=laptop");
-  for (const out of [".", "hosted", "laptop"]) {
+  await run("--kind=callout", "--loopback-without-tls", "--out=callout");
+  for (const out of [".", "hosted", "laptop", "callout"]) {
     const file = join(folder, out, "countersign.yaml");
     const parsed = parseConfig(await readFile(file, "utf8"), { file });
     assert.ok(parsed.ok, JSON.stringify(parsed));

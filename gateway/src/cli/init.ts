@@ -1,8 +1,9 @@
 import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { basename, isAbsolute, join, relative, resolve } from "node:path";
 import { Command, Option } from "commander";
+import { type Crossing, crossingsOf } from "../credentials/crossings.ts";
 import { addToCluster, type InitResult, initKeys, type WrittenFile } from "../credentials/init.ts";
-import { KEY_FILES } from "../credentials/keys-folder.ts";
+import { type ClusterKind, KEY_FILES } from "../credentials/keys-folder.ts";
 import { parsePublicNkey } from "../credentials/nkey.ts";
 import { GatewayError } from "../errors.ts";
 import { certificatesOf, planServers } from "./init-servers.ts";
@@ -11,9 +12,13 @@ import { nextSteps, type ShownPaths } from "./init-steps.ts";
 import type { CommandIo } from "./io.ts";
 
 interface Flags {
-  readonly kind: "operator" | "hosted";
+  readonly kind: ClusterKind;
   readonly existing?: boolean;
   readonly account?: string;
+  readonly directRequest?: string;
+  readonly directSubscribe?: string;
+  readonly directReadStream?: string;
+  readonly directReadKv?: string;
   readonly out: string;
   readonly publicUrl?: string;
   readonly servers?: string;
@@ -26,8 +31,11 @@ export function initCommand(io: CommandIo): Command {
   return new Command("init")
     .description("make keys, the configuration of nats-server, and a configuration and policy to begin with")
     .addOption(
-      new Option("--kind <kind>", "whose cluster it is: its operator key is yours, or it is hosted by others")
-        .choices(["operator", "hosted"])
+      new Option(
+        "--kind <kind>",
+        "where accounts stand: JWTs of your operator, your servers' configuration, or with others who host it",
+      )
+        .choices(["operator", "callout", "hosted"])
         .default("operator"),
     )
     .option("--existing", "the cluster is there already: make only what is to be added to it")
@@ -36,6 +44,10 @@ export function initCommand(io: CommandIo): Command {
     .option("--public-url <url>", "where callers will find the gateway: https://apps.example.com/bus")
     .option("--servers <urls>", "the nats-servers, with commas between: tls://nats1.example.com:4222")
     .option("--loopback-without-tls", "everything on 127.0.0.1 and in clear text: for a laptop")
+    .option("--direct-request <subjects>", "what clients that connect by themselves may send to services")
+    .option("--direct-subscribe <subjects>", "what they may read as it is published")
+    .option("--direct-read-stream <streams>", "JetStream streams whose consumers they may read")
+    .option("--direct-read-kv <buckets>", "buckets whose keys they may read")
     .option("--json", "print the result as JSON")
     .addHelpText("after", EXAMPLES)
     .action(async (flags: Flags) => {
@@ -52,6 +64,8 @@ Examples:
   A cluster of one's own, three servers:
     countersign init --public-url https://apps.example.com/bus \\
       --servers tls://nats1.example.com:4222,tls://nats2.example.com:4222,tls://nats3.example.com:4222
+  The same, whose accounts stand in the servers' configuration, with a service for clients that connect by themselves:
+    countersign init --kind callout --direct-request inventory.check --public-url https://… --servers tls://…
   One laptop:
     countersign init --loopback-without-tls --out try
   A cluster that is there already, its accounts made with nsc:
@@ -60,7 +74,8 @@ Examples:
     countersign init --kind hosted --account A… --public-url https://… --servers tls://…`;
 
 interface Wish {
-  readonly kind: "operator" | "hosted";
+  readonly kind: ClusterKind;
+  readonly crossings: readonly Crossing[];
   /** Absent: a new cluster. */
   readonly account?: string;
   readonly publicUrl: string;
@@ -69,8 +84,10 @@ interface Wish {
 }
 
 /** @throws GatewayError CONFIG_INVALID  naming the option and what would be right */
-function checked({ kind, existing, account, publicUrl, servers, loopbackWithoutTls = false }: Flags): Wish {
-  const isNew = kind === "operator" && existing !== true;
+function checked(flags: Flags): Wish {
+  const { kind, existing, account, publicUrl, servers, loopbackWithoutTls = false } = flags;
+  const isNew = kind !== "hosted" && existing !== true;
+  if (kind === "callout" && existing === true) throw wrong("--existing", CALLOUT_EXISTING);
   if (isNew && account !== undefined) {
     throw wrong("--account", "a new cluster gets accounts of its own; add --existing for one that is there");
   }
@@ -83,11 +100,37 @@ function checked({ kind, existing, account, publicUrl, servers, loopbackWithoutT
   }
   return {
     kind,
+    crossings: checkedCrossings(flags),
     ...(isNew || account === undefined ? {} : { account }),
     publicUrl: url.replace(/\/+$/, ""),
     servers: parseServers(servers ?? (loopbackWithoutTls ? "nats://127.0.0.1:4222" : ""), loopbackWithoutTls),
     loopbackWithoutTls,
   };
+}
+
+const CALLOUT_EXISTING =
+  "copy what init writes for new servers, accounts and authorization, into the configuration of yours";
+
+function checkedCrossings(flags: Flags): readonly Crossing[] {
+  const { directRequest, directSubscribe, directReadStream, directReadKv } = flags;
+  const crossings = crossingsOf({
+    requests: listOf(directRequest),
+    subscriptions: listOf(directSubscribe),
+    streams: listOf(directReadStream),
+    buckets: listOf(directReadKv),
+  });
+  if (typeof crossings === "string") throw wrong("--direct-…", crossings);
+  if (flags.kind === "hosted" && crossings.length > 0) {
+    throw wrong(
+      "--direct-…",
+      "on a hosted cluster nobody connects by themselves, since no callout can be set up",
+    );
+  }
+  return crossings;
+}
+
+function listOf(text: string | undefined): readonly string[] {
+  return text === undefined ? [] : text.split(",").map((each) => each.trim());
 }
 
 function parseServers(text: string, loopbackWithoutTls: boolean): readonly URL[] {
@@ -106,13 +149,19 @@ async function run(
   io: CommandIo,
 ): Promise<{ readonly text: string; readonly json: object }> {
   const places = { keysDirectory: join(out, "secrets", "nats"), offlineDirectory: join(out, "offline") };
-  const { kind, account } = wish;
+  const { kind, account, crossings } = wish;
   const servers = account === undefined ? planServers(wish, out) : [];
   const now = io.clock();
   const made: Pick<InitResult, "created" | "manifest" | "written"> =
     account === undefined
-      ? await initKeys({ ...places, servers, now })
-      : await addToCluster({ ...places, kind, accountPublicKey: account, now });
+      ? await initKeys({ ...places, kind: kind === "hosted" ? "operator" : kind, servers, crossings, now })
+      : await addToCluster({
+          ...places,
+          kind: kind === "callout" ? "operator" : kind,
+          accountPublicKey: account,
+          crossings,
+          now,
+        });
   const configPath = join(out, "countersign.yaml");
   const policyPath = join(out, "policy.yaml");
   const config = starterConfig({ ...wish, servers: wish.servers.map(String) });
@@ -137,7 +186,7 @@ async function run(
     certificates: certificatesOf(servers),
   };
   const steps = nextSteps(made.manifest, paths);
-  const { trust, version, ...keys } = made.manifest;
+  const { trust, accounts, version, ...keys } = made.manifest;
   return {
     text: [fileList("Written", written, shown), fileList("There already", kept, shown), stepList(steps)].join(
       "",

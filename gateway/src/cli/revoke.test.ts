@@ -74,8 +74,8 @@ interface Client {
 /** A user of CORE, past every gateway, as a thief of the signing key would make one. */
 function clientOf(now: number = testClock()): Client {
   const userKey = createNkey("user");
-  const { signingKey, accountPublicKey } = cluster.keys;
-  const jwt = plainUserJwt({ signer: signingKey, account: accountPublicKey, userKey, now });
+  const { signingKey, account } = cluster.keys;
+  const jwt = plainUserJwt({ signer: signingKey, account, userKey, now });
   return {
     userKey,
     async dial(server) {
@@ -122,7 +122,7 @@ test("everybody of an account is out, what is issued later is in, and a restarte
   const client = clientOf();
   const connection = await client.dial(2);
   const ended = connection.closed();
-  const ran = await revoke(["*", "--account", cluster.keys.accountPublicKey]);
+  const ran = await revoke(["*", "--account", cluster.keys.account]);
   assert.equal(ran.code, EXIT.yes, ran.err);
   await ended;
   await refusedEverywhere(client);

@@ -5,7 +5,7 @@ import type { Grant } from "../policy/grant.ts";
 import { permissionsOf, withAcknowledgements } from "../policy/permissions.ts";
 import type { Outcome } from "../refusal.ts";
 import type { Base } from "./base.ts";
-import { CONTROL_LINE_BYTES_MAX } from "./from-config.ts";
+import { CONTROL_LINE_BYTES_MAX, signerOf } from "./from-config.ts";
 
 export type CredentialFor = (identity: Identity, grant: Grant, userPublicKey: string) => Outcome<Credential>;
 
@@ -20,9 +20,10 @@ export function createCredentialFor(
   speaker: "gateway" | "client",
 ): CredentialFor {
   const inboxKey = keys.clusterSecret.subkey("inbox");
-  const signer = { accountPublicKey: keys.accountPublicKey, signingKey: keys.signingKey };
+  const signer = signerOf(keys.account, keys.signingKey);
   const controlLineBytesMax = CONTROL_LINE_BYTES_MAX[config.nats.mode];
-  const { dangerouslyWithoutTrustedProxy } = config.nats;
+  const { mode, dangerouslyWithoutTrustedProxy } = config.nats;
+  const asToken = mode === "callout";
 
   return function credentialFor(identity, grant, userPublicKey) {
     const inboxPrefix = inboxPrefixOf(inboxKey, identity, grant);
@@ -30,7 +31,7 @@ export function createCredentialFor(
     const permissions = speaker === "gateway" ? withAcknowledgements(granted, inboxPrefix) : granted;
     return mintCredential({
       ...{ identity, grant, permissions, userPublicKey, signer, now: clock(), inboxPrefix },
-      ...{ controlLineBytesMax, dangerouslyWithoutTrustedProxy },
+      ...{ controlLineBytesMax, asToken, dangerouslyWithoutTrustedProxy },
     });
   };
 }

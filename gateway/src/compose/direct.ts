@@ -31,11 +31,11 @@ export interface DirectAccess extends NatsAccess {
 
 /** The accounts whose users the gateway makes. */
 export function accountsOf(keys: NatsKeys): readonly string[] {
-  return [keys.accountPublicKey, ...directAccountsOf(keys)];
+  return [keys.account, ...directAccountsOf(keys)];
 }
 
 function directAccountsOf({ direct }: NatsKeys): readonly string[] {
-  return direct ? [direct.accountPublicKey] : [];
+  return direct ? [direct.account] : [];
 }
 
 export function openDirect(base: Base, access: DirectAccess): Direct {

@@ -40,7 +40,7 @@ async function userWith(allow: readonly string[]): Promise<GatewayUser> {
       ...{ subs: -1, data: -1, payload: -1 },
     },
   });
-  return { jwt, userKey, inboxPrefix, accountPublicKey: signer.publicKey };
+  return { jwt, userKey, inboxPrefix, account: signer.publicKey };
 }
 
 test("examineSystem() says which servers it reaches with the user that init makes", async () => {

@@ -1,6 +1,8 @@
 import { hostname } from "node:os";
 import type { Config } from "../config/config.ts";
+import type { AccountSigner } from "../credentials/nats-jwt.ts";
 import { loadNatsKeys, type NatsKeys } from "../credentials/nats-keys.ts";
+import { type Nkey, parsePublicNkey } from "../credentials/nkey.ts";
 import { GatewayError } from "../errors.ts";
 import type { ControlStreamOptions } from "../nats/control-streams.ts";
 import type { NatsServers } from "../nats/dial.ts";
@@ -55,6 +57,8 @@ const TOKEN_LIFE_SECONDS_MAX = 86_400;
 /** `init` writes 1 MB into the server's configuration; a hosted cluster has nats-server's own default. */
 export const CONTROL_LINE_BYTES_MAX: Readonly<Record<Config["nats"]["mode"], number>> = {
   operator: 1_000_000,
+  // The callout is asked with the credential in it and answered with one, both in base64, within max_payload.
+  callout: 500_000,
   hosted: 4_096,
 };
 
@@ -69,4 +73,10 @@ export function fitnessPartsOf(
     ...(keys.system && { system: keys.system }),
     controlLineBytesMax: CONTROL_LINE_BYTES_MAX[nats.mode],
   };
+}
+
+/** @param account  A…, or its name where accounts stand in the server's configuration */
+export function signerOf(account: string, signingKey: Nkey): AccountSigner {
+  const isDelegated = parsePublicNkey(account) !== undefined && signingKey.publicKey !== account;
+  return { signingKey, accountPublicKey: isDelegated ? account : undefined };
 }

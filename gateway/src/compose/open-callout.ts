@@ -3,7 +3,8 @@ import type { Admit } from "../admit.ts";
 import type { AuditLog } from "../audit/record.ts";
 import type { Config } from "../config/config.ts";
 import type { DirectConfig } from "../config/direct.ts";
-import { type CalloutSigner, createReadCallout } from "../credentials/callout.ts";
+import { createReadCallout } from "../credentials/callout.ts";
+import { createJudgeCarried } from "../credentials/carried-user.ts";
 import { createVerifyCredential, mintDirectCredential } from "../credentials/direct-credential.ts";
 import { DIRECT_PAYLOAD_BYTES_MAX } from "../credentials/layout-web.ts";
 import type { DirectKeys, NatsKeys } from "../credentials/nats-keys.ts";
@@ -15,7 +16,7 @@ import { openCalloutListener } from "../nats/callout-listener.ts";
 import type { DirectConnections } from "../nats/direct-connections.ts";
 import { dialGatewayUser } from "../nats/gateway-user.ts";
 import type { Base } from "./base.ts";
-import { CONTROL_LINE_BYTES_MAX } from "./from-config.ts";
+import { CONTROL_LINE_BYTES_MAX, signerOf } from "./from-config.ts";
 import type { NatsAccess } from "./open-state.ts";
 
 export interface CalloutAccess extends NatsAccess {
@@ -29,7 +30,8 @@ export interface CalloutAccess extends NatsAccess {
  * @throws GatewayError KEYS_INVALID  it has some, and the keys are for a cluster without an account for them
  */
 function directKeysOf({ nats }: Config, keys: NatsKeys): DirectKeys | undefined {
-  if (!nats.direct || keys.direct) return nats.direct && keys.direct;
+  const isNeeded = nats.direct !== undefined || nats.mode === "callout";
+  if (!isNeeded || keys.direct) return isNeeded ? keys.direct : undefined;
   throw new GatewayError(
     "KEYS_INVALID",
     `Cannot let clients connect by themselves (\`nats: direct\`): the keys in ${nats.keys} are for a cluster without an account for them.`,
@@ -59,6 +61,7 @@ export async function openCallout(base: Base, access: CalloutAccess): Promise<Is
   const { dial, keys, instance } = access;
   const direct = directKeysOf(config, keys);
   if (!direct) return undefined;
+  const isConfigured = config.nats.mode === "callout";
   const issue = issueOf(base, direct, access);
   const connection = await dialGatewayUser({
     dial,
@@ -74,7 +77,7 @@ export async function openCallout(base: Base, access: CalloutAccess): Promise<Is
     .of();
   const listener = openCalloutListener({
     connection,
-    read: createReadCallout({ about: direct.accountPublicKey }),
+    read: createReadCallout({ about: isConfigured ? direct.signingKey.publicKey : direct.account }),
     ...(direct.xkey && { xkey: direct.xkey }),
     judge: (request) => issue.callout(request),
     clock,
@@ -94,19 +97,20 @@ export async function openCallout(base: Base, access: CalloutAccess): Promise<Is
 
 function issueOf(
   { config, clock }: Base,
-  { accountPublicKey, signingKey }: DirectKeys,
+  { account, signingKey }: DirectKeys,
   { keys, instance, admit, audit, directs }: CalloutAccess,
 ): Issue {
   const inboxKey = keys.clusterSecret.subkey("inbox");
-  const signer: CalloutSigner = {
-    signingKey,
-    ...(signingKey.publicKey !== accountPublicKey && { accountPublicKey }),
-  };
+  const signer = signerOf(account, signingKey);
   return createIssue({
     admit,
     audit,
     rules: rulesOf(config.nats.direct),
     signer,
+    ...(config.nats.mode === "callout" && {
+      placement: account,
+      judgeCarried: createJudgeCarried({ signingKey: keys.signingKey, placement: keys.account }),
+    }),
     mint: (identity, grant, nkey, now) =>
       mintDirectCredential({
         identity,

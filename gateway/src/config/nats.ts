@@ -7,8 +7,8 @@ import { dangerous, isLoopback, path, type SchemaContext, shown, text } from "./
 export interface NatsConfig {
   /** `nats://host:port` or `tls://host:port`, 1–32, without user names or passwords. */
   readonly servers: readonly string[];
-  /** Whose configuration nats-server's is: ours to extend, or somebody else's. */
-  readonly mode: "operator" | "hosted";
+  /** Where accounts stand: JWTs of an operator, the server's configuration, or somebody else's. */
+  readonly mode: "operator" | "callout" | "hosted";
   readonly tls?: { readonly ca?: ReadText; readonly cert?: ReadText; readonly key?: ReadText };
   /** Absolute path of the folder that `countersign init` wrote. */
   readonly keys: string;
@@ -72,10 +72,10 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
     if (given.mode === "hosted" && !withoutProxy) {
       issue(
         "mode",
-        `a hosted cluster trusts no proxy of ours, so that stolen credentials work elsewhere; accept that with ${PROXY}: true, or use mode: operator`,
+        `a hosted cluster trusts no proxy of ours, so that stolen credentials work elsewhere; accept that with ${PROXY}: true, or use another mode`,
       );
     }
-    if (given.mode === "operator" && withoutProxy) issue(PROXY, "only mode: hosted needs it; remove it");
+    if (given.mode !== "hosted" && withoutProxy) issue(PROXY, "only mode: hosted needs it; remove it");
     if ((given.cert === undefined) !== (given.key === undefined)) {
       issue(given.cert ? "cert" : "key", "expected cert and key together");
     }
@@ -95,18 +95,15 @@ export function natsSchema(context: SchemaContext): z.ZodType<NatsConfig> {
 
 const PROXY = "dangerously-without-trusted-proxy";
 
-export function natsModeSchema(): z.ZodType<"operator" | "hosted"> {
+export function natsModeSchema(): z.ZodType<NatsConfig["mode"]> {
   return z
-    .enum(["operator", "hosted"], {
-      error: ({ input }) =>
-        input === "callout"
-          ? "not supported in this version: the auth callout; use operator or hosted"
-          : `expected operator or hosted; found ${shown(input)}`,
+    .enum(["operator", "callout", "hosted"], {
+      error: ({ input }) => `expected operator, callout or hosted; found ${shown(input)}`,
     })
     .default("operator")
     .meta({
       description:
-        "`operator`: accounts by JWT and a trusted proxy. `hosted`: the configuration is not yours.",
+        "`operator`: accounts by JWT and a trusted proxy. `callout`: accounts in the server's configuration, where the auth callout lets in everybody, and a trusted proxy. `hosted`: the configuration is not yours.",
     });
 }
 

@@ -2,8 +2,7 @@ import type { Identity } from "../identity/identity.ts";
 import type { Grant, NatsPermissions } from "../policy/grant.ts";
 import { allowed, type Outcome } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
-import type { CalloutSigner } from "./callout.ts";
-import { encodeNatsJwt } from "./nats-jwt.ts";
+import { type AccountSigner, encodeNatsJwt } from "./nats-jwt.ts";
 import { expiryOf, permissionClaimsOf, tagsOf } from "./user.ts";
 
 /** The user that a callout makes of a connection. */
@@ -36,7 +35,7 @@ export function mintCalloutUser({
   readonly permissions: NatsPermissions;
   readonly name: string;
   readonly userNkey: string;
-  readonly signer: CalloutSigner;
+  readonly signer: AccountSigner;
   readonly placement?: string;
   readonly now: EpochSeconds;
 }): Outcome<CalloutUser> {

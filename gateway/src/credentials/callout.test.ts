@@ -195,7 +195,7 @@ test("encodeCalloutAnswer() is what NATS's own library reads as an answer", () =
     jwt: "e.y.J",
   });
   const refusal = decode(
-    encodeCalloutAnswer(REQUEST, { error: "no" }, { signingKey: key }, NOW),
+    encodeCalloutAnswer(REQUEST, { error: "no" }, { signingKey: key, accountPublicKey: undefined }, NOW),
   ) as unknown as {
     readonly nats: object;
   };

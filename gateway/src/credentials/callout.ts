@@ -2,8 +2,8 @@ import { type KeyObject, verify } from "node:crypto";
 import { setBounded } from "../bounded-map.ts";
 import { isJsonObject, type Json, type JsonObject, parseStrictJson } from "../identity/strict-json.ts";
 import type { EpochSeconds } from "../time.ts";
-import { encodeNatsJwt } from "./nats-jwt.ts";
-import { keyObjectOf, type Nkey, parsePublicNkey } from "./nkey.ts";
+import { type AccountSigner, encodeNatsJwt } from "./nats-jwt.ts";
+import { keyObjectOf, parsePublicNkey } from "./nkey.ts";
 
 /** Where nats-server asks, in the account that the auth callout is configured for. */
 export const CALLOUT_SUBJECT = "$SYS.REQ.USER.AUTH";
@@ -196,13 +196,6 @@ function cut(text: string): string {
   return text.slice(0, NAME_CHARACTERS_MAX).toWellFormed();
 }
 
-/** Who signs answers: the account itself or a key of it, or the issuer that the server's configuration names. */
-export interface CalloutSigner {
-  readonly signingKey: Nkey;
-  /** A…: the account that `signingKey` is a signing key of; absent when it is the account's own or the issuer's. */
-  readonly accountPublicKey?: string;
-}
-
 /**
  * Encodes the answer. A refusal's text reaches the server's log and its events, never the client, who is told
  * `Authorization Violation` and no more.
@@ -210,7 +203,7 @@ export interface CalloutSigner {
 export function encodeCalloutAnswer(
   { server, userNkey }: CalloutRequest,
   answer: { readonly jwt: string } | { readonly error: string },
-  { signingKey, accountPublicKey }: CalloutSigner,
+  { signingKey, accountPublicKey }: AccountSigner,
   now: EpochSeconds,
 ): string {
   return encodeNatsJwt<"authorization_response">({

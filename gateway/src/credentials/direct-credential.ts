@@ -6,8 +6,7 @@ import { openBox, type SecretKey, sealBox } from "../identity/sealed-box.ts";
 import type { Grant } from "../policy/grant.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
-import type { CalloutSigner } from "./callout.ts";
-import { encodeNatsJwt } from "./nats-jwt.ts";
+import { type AccountSigner, encodeNatsJwt } from "./nats-jwt.ts";
 import { keyObjectOf, verifyNkey } from "./nkey.ts";
 import { CONNECT_OPTIONS_BYTES_MAX, expiryOf, tagsOf } from "./user.ts";
 
@@ -46,7 +45,7 @@ export function mintDirectCredential({
   readonly identity: Identity;
   readonly grant: Grant;
   readonly nkey: string;
-  readonly signer: CalloutSigner;
+  readonly signer: AccountSigner;
   readonly boxKey: SecretKey;
   readonly now: EpochSeconds;
   readonly controlLineBytesMax: number;

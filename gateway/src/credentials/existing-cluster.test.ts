@@ -40,13 +40,16 @@ test("addToCluster() makes what another operator's cluster can take in, as nsc w
     },
   );
   const server = await startNatsServer({
-    config: renderServerConfig(trust, manifest.proxyKey ?? "", {
-      name: "theirs",
-      host: "127.0.0.1",
-      port: 4222,
-      storeDir: join(folder, "data"),
-      loopbackWithoutTls: true,
-    }),
+    config: renderServerConfig(
+      { ...manifest, trust },
+      {
+        name: "theirs",
+        host: "127.0.0.1",
+        port: 4222,
+        storeDir: join(folder, "data"),
+        loopbackWithoutTls: true,
+      },
+    ),
   });
   t.after(() => server.stop());
   const connection = await dialAs(server.url, keys.control, keys.proxyKey);

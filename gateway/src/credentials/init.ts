@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createSecretFile, invalid } from "../keys/secret-file.ts";
@@ -5,11 +6,14 @@ import { createClusterSecretText } from "../keys/secrets.ts";
 import type { EpochSeconds } from "../time.ts";
 import type { Crossing } from "./crossings.ts";
 import { KEY_FILES, type KeysManifest, OFFLINE_FILES, type Plan, type PlannedFile } from "./keys-folder.ts";
+import { readKeysManifest } from "./keys-manifest.ts";
 import { planExistingCluster, planHosted, planNewCluster } from "./layout.ts";
-import { readKeysManifest } from "./nats-keys.ts";
+import { planCallout } from "./layout-callout.ts";
 import { renderServerConfig, type ServerOptions } from "./server-config.ts";
 
 export interface InitOptions {
+  /** Where accounts stand. Default `operator`. */
+  readonly kind?: "operator" | "callout";
   /** Where the gateway's keys go: `nats.keys` of the configuration. */
   readonly keysDirectory: string;
   /** Where the keys go that no server needs. */
@@ -25,7 +29,7 @@ export interface InitResult {
   /** False when keys were there already: then nothing was written. */
   readonly created: boolean;
   readonly manifest: KeysManifest;
-  /** Credentials of the administrator of CORE, for streams and trusted services; it passes no gateway. */
+  /** Credentials (or key) of the administrator of CORE, for streams and trusted services; it passes no gateway. */
   readonly adminCredsPath: string;
   /** One per server, freshly rendered for these options, whether or not a file was there. */
   readonly servers: readonly { readonly configPath: string; readonly config: string }[];
@@ -45,31 +49,35 @@ export interface WrittenFile {
  * @throws GatewayError CONFIG_INVALID  a server would be unsafe (see renderServerConfig)
  */
 export async function initKeys(options: InitOptions): Promise<InitResult> {
-  const { keysDirectory, offlineDirectory, servers, crossings = [], now } = options;
+  const { kind = "operator", keysDirectory, offlineDirectory, servers, crossings = [], now } = options;
   const present = await readKeysManifest(keysDirectory);
-  const plan = present ? undefined : planNewCluster(now, createClusterSecretText(), crossings);
-  const manifest = present ?? plan?.manifest;
-  const { trust, proxyKey } = manifest ?? {};
-  if (manifest === undefined || trust === undefined || proxyKey === undefined) {
+  if (present !== undefined && (present.kind !== kind || !(present.trust ?? present.accounts))) {
     const path = join(keysDirectory, KEY_FILES.manifest);
-    throw invalid(
-      path,
-      "the keys",
-      "they are for a cluster that was there before",
-      "Choose another directory.",
-    );
+    const found = present.kind === kind ? "they are for a cluster that was there before" : OTHER_KIND;
+    throw invalid(path, "the keys", found, "Choose another directory.");
   }
+  const plan = present ? undefined : planNew(kind, now, crossings);
+  const manifest = present ?? plan?.manifest;
+  assert(manifest);
   const configs = servers.map((server) => ({
     configPath: server.configPath,
-    config: renderServerConfig(trust, proxyKey, server),
+    config: renderServerConfig(manifest, server),
   }));
+  const admin = kind === "callout" ? OFFLINE_FILES.coreAdminKey : OFFLINE_FILES.coreAdmin;
   return {
     created: plan !== undefined,
     manifest,
-    adminCredsPath: join(offlineDirectory, OFFLINE_FILES.coreAdmin),
+    adminCredsPath: join(offlineDirectory, admin),
     servers: configs,
     written: plan ? await write(plan, keysDirectory, offlineDirectory, configs) : [],
   };
+}
+
+const OTHER_KIND = "they are for another kind of cluster";
+
+function planNew(kind: "operator" | "callout", now: EpochSeconds, crossings: readonly Crossing[]): Plan {
+  const secret = createClusterSecretText();
+  return kind === "callout" ? planCallout(secret, crossings) : planNewCluster(now, secret, crossings);
 }
 
 export interface AddToClusterOptions {
@@ -78,6 +86,8 @@ export interface AddToClusterOptions {
   readonly offlineDirectory: string;
   /** The account whose users the gateway mints, A…. */
   readonly accountPublicKey: string;
+  /** What direct users may reach in that account. Default: nothing. */
+  readonly crossings?: readonly Crossing[];
   readonly now: EpochSeconds;
 }
 
@@ -90,7 +100,7 @@ export interface AddToClusterOptions {
 export async function addToCluster(
   options: AddToClusterOptions,
 ): Promise<Pick<InitResult, "created" | "manifest" | "written">> {
-  const { kind, keysDirectory, offlineDirectory, accountPublicKey, now } = options;
+  const { kind, keysDirectory, offlineDirectory, accountPublicKey, crossings = [], now } = options;
   const present = await readKeysManifest(keysDirectory);
   if (present !== undefined) {
     if (present.kind === kind && present.account === accountPublicKey && present.trust === undefined) {
@@ -103,7 +113,7 @@ export async function addToCluster(
   const plan =
     kind === "hosted"
       ? planHosted(accountPublicKey, secret)
-      : planExistingCluster(accountPublicKey, now, secret);
+      : planExistingCluster(accountPublicKey, now, secret, crossings);
   return {
     created: true,
     manifest: plan.manifest,

@@ -26,7 +26,6 @@ const WEB_LIMITS: AccountLimits = {
 export interface WebPlan {
   readonly key: Nkey;
   readonly claims: Omit<AccountClaims, "type">;
-  readonly sentinelJwt: string;
   readonly manifest: DirectManifest;
   readonly files: readonly PlannedFile[];
 }
@@ -49,8 +48,12 @@ export function planWeb(core: string, crossings: readonly Crossing[], now: Epoch
   return {
     key,
     claims,
-    sentinelJwt: encodeUserJwt("sentinel", sentinel, key, { ...DENY_ALL, bearer_token: true }, now),
-    manifest: { account: key.publicKey, signingKey: signing.publicKey, xkey: xkey.publicKey },
+    manifest: {
+      account: key.publicKey,
+      signingKey: signing.publicKey,
+      sentinelJwt: encodeUserJwt("sentinel", sentinel, key, { ...DENY_ALL, bearer_token: true }, now),
+      xkey: xkey.publicKey,
+    },
     files: [
       keyFile(KEY_FILES.direct, "the signing key of the account WEB", signing.exportSeed()),
       keyFile(

@@ -2,13 +2,13 @@ import type { EpochSeconds } from "../time.ts";
 import { CONTROL_LIMITS, encodeAccount, SYSTEM_LIMITS, UNLIMITED, userCreds } from "./account-jwt.ts";
 import type { Crossing } from "./crossings.ts";
 import {
+  gatewayFiles,
   KEY_FILES,
   type KeysManifest,
   keyFile,
   OFFLINE_FILES,
   offlineFile,
   type Plan,
-  type PlannedFile,
   type Trust,
 } from "./keys-folder.ts";
 import { exportOf, planWeb } from "./layout-web.ts";
@@ -61,7 +61,6 @@ export function planNewCluster(
       }),
       account("WEB", web.key, web.claims),
     ],
-    sentinelJwt: web.sentinelJwt,
   };
   const admin = userCreds("core-admin", core, { pub: { allow: [">"] }, sub: { allow: [">"] } }, false, now);
   return {
@@ -91,23 +90,32 @@ export function planNewCluster(
 }
 
 /**
- * Additions to a cluster whose operator key is somewhere else. CONTROL comes as an account signed by itself,
+ * Additions to a cluster whose operator key is somewhere else. CONTROL and WEB come as accounts signed by themselves,
  * which `nsc import account` signs anew with the operator's key.
  */
 export function planExistingCluster(
   accountPublicKey: string,
   now: EpochSeconds,
   clusterSecret: string,
+  crossings: readonly Crossing[],
 ): Plan {
   const [control, signing, proxy] = [createNkey("account"), createNkey("account"), createNkey("user")];
+  const web = planWeb(accountPublicKey, crossings, now);
   const controlJwt = encodeAccount("CONTROL", control, { limits: CONTROL_LIMITS }, control, now);
+  const webJwt = encodeAccount("WEB", web.key, web.claims, web.key, now);
   return {
-    manifest: manifestOf("operator", accountPublicKey, signing, { proxyKey: proxy.publicKey }),
+    manifest: manifestOf("operator", accountPublicKey, signing, {
+      proxyKey: proxy.publicKey,
+      direct: web.manifest,
+    }),
     files: [
       offlineFile(OFFLINE_FILES.controlAccount, "the key of the account CONTROL", control.exportSeed()),
       offlineFile(OFFLINE_FILES.controlAccountJwt, "the account CONTROL, to be imported", controlJwt),
+      offlineFile(OFFLINE_FILES.webAccount, "the key of the account WEB", web.key.exportSeed()),
+      offlineFile(OFFLINE_FILES.webAccountJwt, "the account WEB, to be imported", webJwt),
       ...gatewayFiles({ signing, proxy, clusterSecret }),
       keyFile(KEY_FILES.control, "the gateway's user in CONTROL", controlCreds(control, now)),
+      ...web.files,
     ],
   };
 }
@@ -128,18 +136,6 @@ function manifestOf(
   rest: Pick<KeysManifest, "proxyKey" | "direct" | "trust">,
 ): KeysManifest {
   return { version: 1, kind, account, signingKey: signing.publicKey, ...rest };
-}
-
-function gatewayFiles(of: {
-  readonly signing: Nkey;
-  readonly proxy?: Nkey;
-  readonly clusterSecret: string;
-}): readonly PlannedFile[] {
-  return [
-    keyFile(KEY_FILES.signing, "the gateway's signing key", of.signing.exportSeed()),
-    ...(of.proxy ? [keyFile(KEY_FILES.proxy, "the proxy key", of.proxy.exportSeed())] : []),
-    keyFile(KEY_FILES.clusterSecret, "the cluster secret", of.clusterSecret),
-  ];
 }
 
 function controlCreds(control: Nkey, now: EpochSeconds): string {

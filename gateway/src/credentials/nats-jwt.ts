@@ -111,6 +111,13 @@ export type CalloutAnswerClaims = {
   readonly issuer_account?: string;
 } & ({ readonly jwt: string } | { readonly error: string });
 
+/** Who signs for an account: a key of it, or the account itself. */
+export interface AccountSigner {
+  readonly signingKey: Nkey;
+  /** A…: the account that it is a signing key of; undefined when it is the account's own, or a callout's issuer. */
+  readonly accountPublicKey: string | undefined;
+}
+
 export interface SubjectLists {
   readonly allow?: readonly string[];
   readonly deny?: readonly string[];

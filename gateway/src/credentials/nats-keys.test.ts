@@ -46,7 +46,7 @@ test("loadNatsKeys() loads what init wrote, and shows no seed", async () => {
   assert.equal(keys.signingKey.kind, "account");
   assert.equal(keys.proxyKey?.kind, "user");
   assert.equal(keys.control.inboxPrefix, "_INBOX.countersign");
-  const accounts = [keys.accountPublicKey, keys.control.accountPublicKey, keys.system?.accountPublicKey];
+  const accounts = [keys.account, keys.control.account, keys.system?.account];
   assert.equal(new Set(accounts).size, 3);
   const shown = inspect(keys, { depth: 9, showHidden: true, getters: true }) + JSON.stringify(keys);
   assert.ok(!/\bS[OAU][A-Z2-7]{56}\b/.test(shown));
@@ -68,10 +68,7 @@ test("loadNatsKeys() does without a system user, and without a proxy key on a ho
   await assertInvalid(hosted, "control.creds", /there is no such file/);
   await copyFile(join(keysDirectory, "control.creds"), join(hosted, "control.creds"));
   const keys = await loadNatsKeys(hosted);
-  assert.deepEqual(
-    [keys.kind, keys.proxyKey, keys.accountPublicKey],
-    ["hosted", undefined, accountPublicKey],
-  );
+  assert.deepEqual([keys.kind, keys.proxyKey, keys.account], ["hosted", undefined, accountPublicKey]);
   assert.equal((await addToCluster({ ...options, kind: "hosted" })).created, false);
   await assert.rejects(addToCluster({ ...options, kind: "operator" }), { code: "KEYS_INVALID" });
   await assert.rejects(initKeys({ ...options, servers: [] }), { code: "KEYS_INVALID" });
@@ -139,8 +136,8 @@ test("loadNatsKeys() refuses a control user in the account whose users the gatew
   const directory = await copy();
   const signing = nkeyFromSeed((await readFile(join(directory, "signing.nk"), "utf8")).trim());
   assert.ok(signing);
-  const { accountPublicKey } = await loadNatsKeys(directory);
-  await writeFile(join(directory, "control.creds"), userCreds(signing, createNkey("user"), accountPublicKey));
+  const { account } = await loadNatsKeys(directory);
+  await writeFile(join(directory, "control.creds"), userCreds(signing, createNkey("user"), account));
   await assertInvalid(directory, "control.creds", /a user of the account whose users the gateway mints/);
 });
 

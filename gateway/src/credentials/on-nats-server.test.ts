@@ -149,7 +149,7 @@ test("initKeys() gives the gateway a system user that can kick, list CORE and as
   const { server_id: id, client_id: cid } = victim.info ?? {};
   const versions = await system.request("$SYS.REQ.SERVER.PING", "", { timeout: 5000 });
   assert.ok(versions.json<{ server: { ver: string } }>().server.ver);
-  const listed = await system.request(`$SYS.REQ.ACCOUNT.${keys.accountPublicKey}.CONNZ`, "", {
+  const listed = await system.request(`$SYS.REQ.ACCOUNT.${keys.account}.CONNZ`, "", {
     timeout: 5000,
   });
   assert.ok(listed.string().includes(`"cid":${cid}`));
@@ -161,22 +161,22 @@ test("initKeys() gives the gateway a system user that can kick, list CORE and as
     ...["RELOAD", "LDM", "CONNZ", "JSZ", "VARZ"].map((what) => `$SYS.REQ.SERVER.${id}.${what}`),
     ...["CONNZ", "SUBSZ", "JSZ"].map((what) => `$SYS.REQ.SERVER.PING.${what}`),
     // What is in CONTROL is not its business, nor what CORE's users subscribe to.
-    `$SYS.REQ.ACCOUNT.${keys.control.accountPublicKey}.CONNZ`,
-    `$SYS.REQ.ACCOUNT.${keys.accountPublicKey}.SUBSZ`,
-    `$SYS.REQ.ACCOUNT.${keys.accountPublicKey}.CLAIMS.UPDATE`,
+    `$SYS.REQ.ACCOUNT.${keys.control.account}.CONNZ`,
+    `$SYS.REQ.ACCOUNT.${keys.account}.SUBSZ`,
+    `$SYS.REQ.ACCOUNT.${keys.account}.CLAIMS.UPDATE`,
     "$SYS.REQ.USER.AUTH",
-    `$SYS.ACCOUNT.${keys.accountPublicKey}.CONNECT`,
+    `$SYS.ACCOUNT.${keys.account}.CONNECT`,
   ];
   for (const subject of forbidden) {
     assert.match(await violationOf(system, () => system.publish(subject)), /Publish/, subject);
   }
-  const events = `$SYS.ACCOUNT.${keys.accountPublicKey}.CONNECT`;
+  const events = `$SYS.ACCOUNT.${keys.account}.CONNECT`;
   assert.match(await violationOf(system, () => system.subscribe(events)), /Subscription/);
   await assert.rejects(dialGateway(keys.system, "without proxy"), /Authorization Violation/);
 });
 
 test("initKeys() does not let the gateway's signing key mint a user of CONTROL", async () => {
-  const { credential, userKey } = mint({ pub: ["$KV.>"], sub: [], account: keys.control.accountPublicKey });
+  const { credential, userKey } = mint({ pub: ["$KV.>"], sub: [], account: keys.control.account });
   await assert.rejects(dial(credential, userKey, keys.proxyKey), /Authorization Violation/);
 });
 
@@ -189,7 +189,7 @@ test("encodeNatsJwt() makes names beyond ASCII arrive at nats-server as they are
     issuedAt: now(),
     claims: {
       type: "user",
-      issuer_account: keys.accountPublicKey,
+      issuer_account: keys.account,
       pub: { allow: ["$SYS.REQ.USER.INFO"] },
       sub: { allow: ["_INBOX.x.>"] },
       subs: -1,
@@ -233,7 +233,7 @@ function mint(of: {
     grant,
     permissions,
     userPublicKey: userKey.publicKey,
-    signer: { accountPublicKey: of.account ?? keys.accountPublicKey, signingKey: keys.signingKey },
+    signer: { accountPublicKey: of.account ?? keys.account, signingKey: keys.signingKey },
     now: now(),
     inboxPrefix,
     controlLineBytesMax: 1_048_576,

@@ -9,13 +9,20 @@ import { type NatsServer, startNatsServer } from "@countersign/devstack/nats-ser
 import { Kvm } from "@nats-io/kv";
 import { type Auth, type ConnectionOptions, connect } from "@nats-io/transport-node";
 import { initKeys } from "./init.ts";
+import type { KeysManifest } from "./keys-folder.ts";
 import { loadNatsKeys } from "./nats-keys.ts";
 import { createNkey } from "./nkey.ts";
 import { renderServerConfig, type ServerOptions } from "./server-config.ts";
 
 const SERVER: ServerOptions = { name: "one", host: "127.0.0.1", port: 4222, storeDir: "data" };
-const TRUST = { operatorJwt: "o", systemAccount: createNkey("account").publicKey, accounts: [] };
-const PROXY = createNkey("user").publicKey;
+const MANIFEST: KeysManifest = {
+  version: 1,
+  kind: "operator",
+  account: createNkey("account").publicKey,
+  signingKey: createNkey("account").publicKey,
+  proxyKey: createNkey("user").publicKey,
+  trust: { operatorJwt: "o", systemAccount: createNkey("account").publicKey, accounts: [] },
+};
 
 test("renderServerConfig() refuses a server without TLS beyond loopback, and routes that anybody may join", () => {
   const tls = { certFile: "c", keyFile: "k" };
@@ -28,21 +35,21 @@ test("renderServerConfig() refuses a server without TLS beyond loopback, and rou
     { ...SERVER, tls, cluster },
   ];
   for (const server of unsafe) {
-    assert.throws(() => renderServerConfig(TRUST, PROXY, server), { code: "CONFIG_INVALID" });
+    assert.throws(() => renderServerConfig(MANIFEST, server), { code: "CONFIG_INVALID" });
   }
   for (const server of [
     { ...SERVER, tls },
     { ...SERVER, tls: { ...tls, caFile: "ca" }, cluster },
   ]) {
-    assert.ok(renderServerConfig(TRUST, PROXY, server).includes("tls {"));
+    assert.ok(renderServerConfig(MANIFEST, server).includes("tls {"));
   }
 });
 
 test("renderServerConfig() lets no value break out of its quotes", () => {
   const server = { ...SERVER, loopbackWithoutTls: true };
   for (const name of ['a" host: "0.0.0.0', "a\nb", "a\u0000b"]) {
-    assert.throws(() => renderServerConfig(TRUST, PROXY, { ...server, name }), { code: "CONFIG_INVALID" });
-    assert.throws(() => renderServerConfig(TRUST, PROXY, { ...server, storeDir: name }), {
+    assert.throws(() => renderServerConfig(MANIFEST, { ...server, name }), { code: "CONFIG_INVALID" });
+    assert.throws(() => renderServerConfig(MANIFEST, { ...server, storeDir: name }), {
       code: "CONFIG_INVALID",
     });
   }

@@ -1,5 +1,7 @@
 import { GatewayError } from "../errors.ts";
-import type { Trust } from "./keys-folder.ts";
+import type { KeysManifest, Trust } from "./keys-folder.ts";
+import { renderAccounts, renderCallout } from "./server-accounts.ts";
+import { quote } from "./server-quote.ts";
 
 /** One nats-server of a cluster that trusts the gateway. */
 export interface ServerOptions {
@@ -24,19 +26,22 @@ export interface ServerOptions {
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 /**
- * Writes the configuration file of one nats-server: a chain of trust, a trusted proxy, and the limits that the
- * gateway's credentials need.
+ * Writes the configuration file of one nats-server: its accounts or who may say what they are, a trusted proxy, and
+ * the limits that the gateway's credentials need.
  *
  * @throws GatewayError CONFIG_INVALID  no TLS beyond loopback; routes without a CA; a value that cannot be quoted
  * @source https://docs.nats.io/running-a-nats-service/configuration
  */
-export function renderServerConfig(trust: Trust, proxyKey: string, server: ServerOptions): string {
+export function renderServerConfig(manifest: KeysManifest, server: ServerOptions): string {
   checkSecurity(server);
+  const { trust, accounts, proxyKey = "" } = manifest;
   return [
     head(server),
-    client(server),
+    client(server, accounts ? renderCallout(manifest, accounts) : ""),
     jetStream(server),
-    trustBlock(trust, server, proxyKey),
+    proxies(proxyKey),
+    accounts ? renderAccounts(accounts) : "",
+    trust ? trustBlock(trust, server, manifest.direct?.sentinelJwt) : "",
     routes(server),
   ]
     .filter((block) => block !== "")
@@ -69,7 +74,7 @@ server_name: ${quote(name)}
 `;
 }
 
-function client({ host, port, tls }: ServerOptions): string {
+function client({ host, port, tls }: ServerOptions, callout: string): string {
   return `host: ${quote(host)}
 port: ${port}
 
@@ -79,7 +84,7 @@ max_control_line: 1MB
 authorization {
   # Seconds until a connection must have shown its credential. After a restart all come at once.
   timeout: 10
-}
+${callout}}
 
 # No monitoring port: /connz shows complete user JWTs to whoever can reach it.
 ${
@@ -104,25 +109,28 @@ jetstream {
 `;
 }
 
-function trustBlock(trust: Trust, { storeDir }: ServerOptions, proxyKey: string): string {
-  const preload = trust.accounts.map(
-    ({ name, publicKey, jwt }) => `  # ${name}\n  ${publicKey}: ${quote(jwt)}`,
-  );
+function proxies(proxyKey: string): string {
   return `# Credentials that say proxy_required are accepted only from a connection that this key vouches for. To shut
 # a gateway out at once: remove its key and reload, which closes its connections.
 proxies {
   trusted: [ { key: ${quote(proxyKey)} } ]
 }
+`;
+}
 
-# Who may say what an account is. The private keys belong in a safe, not on this machine.
+function trustBlock(trust: Trust, { storeDir }: ServerOptions, sentinelJwt: string | undefined): string {
+  const preload = trust.accounts.map(
+    ({ name, publicKey, jwt }) => `  # ${name}\n  ${publicKey}: ${quote(jwt)}`,
+  );
+  return `# Who may say what an account is. The private keys belong in a safe, not on this machine.
 operator: ${quote(trust.operatorJwt)}
 system_account: ${quote(trust.systemAccount)}
 ${
-  trust.sentinelJwt === undefined
+  sentinelJwt === undefined
     ? ""
     : `
 # Clients that show no JWT (a token alone, MQTT) are taken to the account WEB, where the gateway judges them.
-default_sentinel: ${quote(trust.sentinelJwt)}
+default_sentinel: ${quote(sentinelJwt)}
 `
 }
 # Account JWTs, kept on disk and updated while running (\`nsc push\`).
@@ -159,17 +167,4 @@ ${cluster.routes.map((route) => `    ${quote(route)}`).join("\n")}
   ]${secured}
 }
 `;
-}
-
-/** A quoted string of the configuration language. Windows reads forward slashes too, and they need no escaping. */
-function quote(value: string): string {
-  const text = process.platform === "win32" ? value.replaceAll("\\", "/") : value;
-  if (/["\\\p{Cc}]/u.test(text)) {
-    throw new GatewayError(
-      "CONFIG_INVALID",
-      `Cannot write ${JSON.stringify(value)} into a nats-server configuration: it holds a quotation mark, a ` +
-        "backslash or a control character.",
-    );
-  }
-  return `"${text}"`;
 }

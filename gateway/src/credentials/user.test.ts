@@ -54,7 +54,12 @@ test("mintCredential() tells NATS exactly the permissions, no limits, and that a
   const outcome = mintCredential(optionsWith({}));
   assert.ok(outcome.ok);
   const { jwt, ...rest } = outcome.value;
-  assert.deepEqual(rest, { expiresAt: NOW + 600, inboxPrefix: "_INBOX.X", bytes: jwt.length + 768 });
+  assert.deepEqual(rest, {
+    shown: { jwt },
+    expiresAt: NOW + 600,
+    inboxPrefix: "_INBOX.X",
+    bytes: jwt.length + 768,
+  });
   const { jti, ...claims } = decode<UserClaims>(jwt);
   assert.ok(jti);
   assert.deepEqual(claims, {

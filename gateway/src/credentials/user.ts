@@ -5,12 +5,16 @@ import type { Grant, NatsPermissions } from "../policy/grant.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import type { EpochSeconds } from "../time.ts";
 import { encodeBase32 } from "./base32.ts";
-import { encodeNatsJwt, type SubjectLists, type UserClaims } from "./nats-jwt.ts";
-import type { Nkey } from "./nkey.ts";
+import { type AccountSigner, encodeNatsJwt, type SubjectLists, type UserClaims } from "./nats-jwt.ts";
 
 /** What NATS is shown for one identity: a user JWT, worthless without the gateway's proxy key. */
 export interface Credential {
   readonly jwt: string;
+  /**
+   * Where it stands in CONNECT. Where accounts stand in the server's configuration, nats-server drops a `jwt`, and
+   * passes a token on to the auth callout.
+   */
+  readonly shown: { readonly jwt: string } | { readonly auth_token: string };
   /** Whole seconds; nats-server closes the connection then. Never after the Proof, nor after the Grant's `until`. */
   readonly expiresAt: EpochSeconds;
   /** `_INBOX.<32 characters>`: where replies to this identity arrive, and no one else's. */
@@ -26,11 +30,13 @@ export interface MintOptions {
   readonly permissions: NatsPermissions;
   /** A fresh user key of the gateway's own, U…; its private half signs the server's nonce. */
   readonly userPublicKey: string;
-  readonly signer: { readonly accountPublicKey: string; readonly signingKey: Nkey };
+  readonly signer: AccountSigner;
   readonly now: EpochSeconds;
   readonly inboxPrefix: string;
   /** The server's `max_control_line`; nats-server's default is 4096, `countersign init` writes 1 MB. */
   readonly controlLineBytesMax: number;
+  /** For a cluster whose accounts stand in the server's configuration. */
+  readonly asToken?: boolean;
   /** For a hosted cluster, which cannot trust a proxy of ours: whoever steals the JWT and its key may use them. */
   readonly dangerouslyWithoutTrustedProxy?: boolean;
 }
@@ -56,7 +62,13 @@ export function mintCredential(options: MintOptions): Outcome<Credential> {
   const bytes = jwt.length + CONNECT_OPTIONS_BYTES_MAX;
   return bytes > controlLineBytesMax
     ? refused({ reason: "credential_too_large", bytes, bytesMax: controlLineBytesMax })
-    : allowed({ jwt, expiresAt, inboxPrefix, bytes });
+    : allowed({
+        jwt,
+        shown: options.asToken ? { auth_token: jwt } : { jwt },
+        expiresAt,
+        inboxPrefix,
+        bytes,
+      });
 }
 
 /**
@@ -101,7 +113,7 @@ function encodeUser(
     expiresAt,
     claims: {
       type: "user",
-      issuer_account: signer.accountPublicKey,
+      ...(signer.accountPublicKey !== undefined && { issuer_account: signer.accountPublicKey }),
       ...permissionClaimsOf(permissions),
       proxy_required: dangerouslyWithoutTrustedProxy !== true,
       // The gateway connects over TCP; a leaf node or a WebSocket with this JWT is somebody else.

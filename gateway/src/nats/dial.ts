@@ -17,13 +17,19 @@ export interface NatsServers {
 }
 
 /** What goes into CONNECT beside the options: a credential and the proofs that we hold its keys. */
-export interface Answer {
-  readonly jwt: string;
+export type Answer = Shown & {
   /** base64url of the user key's Ed25519 signature over the nonce. */
   readonly sig: string;
   /** base64url of the trusted proxy's signature over the nonce (ADR-55); absent on clusters without one. */
   readonly proxy_sig?: string;
-}
+};
+
+type Shown =
+  | { readonly jwt: string }
+  /** A credential for the auth callout, where the server itself takes none. */
+  | { readonly auth_token: string }
+  /** U…: a user that the server knows by its key. */
+  | { readonly nkey: string };
 
 export interface DialAs {
   /** Shown by nats-server's monitoring. */

@@ -6,7 +6,7 @@ import type { Answer, Dial } from "./dial.ts";
 /** How a user of the gateway's own shows who it is, on each connection anew. */
 export function answerAs(user: GatewayUser, proxyKey: Nkey | undefined): (nonce: string) => Answer {
   return (nonce) => ({
-    jwt: user.jwt,
+    ...(user.jwt === "" ? { nkey: user.userKey.publicKey } : { jwt: user.jwt }),
     sig: user.userKey.sign(nonce).toString("base64url"),
     ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
   });

@@ -47,14 +47,14 @@ export function createIdentityDial({
       breaker.untried();
       return credential;
     }
-    const { jwt, inboxPrefix, expiresAt } = credential.value;
+    const { shown, inboxPrefix, expiresAt } = credential.value;
     try {
       const connection = await dial({
         name: `countersign/${instance} ${holderOf(identity)}`.slice(0, CONNECTION_NAME_CHARACTERS_MAX),
         inboxPrefix,
         ...wish,
         answer: (nonce) => ({
-          jwt,
+          ...shown,
           sig: userKey.sign(nonce).toString("base64url"),
           ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
         }),

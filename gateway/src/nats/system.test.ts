@@ -35,7 +35,7 @@ function open(answerWithinMs: number): System {
 
 async function serversSeen(): Promise<number> {
   const admins = await Promise.all([0, 1, 2].map((server) => cluster.admin(server)));
-  const { connections } = await system.connections([cluster.keys.accountPublicKey]);
+  const { connections } = await system.connections([cluster.keys.account]);
   for (const admin of admins) await admin.close();
   return new Set(connections.map(({ server }) => server)).size;
 }
@@ -50,7 +50,7 @@ async function connect(user: string, server: number): Promise<NatsConnection> {
     ...{ identity, grant, inboxPrefix },
     permissions: { pub: { allow: ["a"] }, sub: { allow: [`${inboxPrefix}.>`] } },
     userPublicKey: userKey.publicKey,
-    signer: keys,
+    signer: { signingKey: keys.signingKey, accountPublicKey: keys.account },
     now: Math.floor(testClock()),
     controlLineBytesMax: 1024 * 1024,
   });
@@ -65,7 +65,7 @@ async function connect(user: string, server: number): Promise<NatsConnection> {
 }
 
 async function listed(user: string) {
-  const { connections, silent } = await system.connections([cluster.keys.accountPublicKey]);
+  const { connections, silent } = await system.connections([cluster.keys.account]);
   return { of: connections.filter(({ tags }) => tags.includes(`user:test-${user}`)), silent };
 }
 
@@ -86,7 +86,7 @@ test("connections() finds them all when they are more than a page", async () => 
   const many = 1_100;
   const waiting = Array.from({ length: many }, () => connect("crowd", 1));
   await Promise.all(waiting);
-  const { connections } = await system.connections([keys.accountPublicKey]);
+  const { connections } = await system.connections([keys.account]);
   const crowd = connections.filter(({ tags }) => tags.includes("user:test-crowd"));
   assert.equal(crowd.length, many);
   assert.equal(new Set(crowd.map(({ cid }) => cid)).size, many);
@@ -105,11 +105,11 @@ test("a server that hangs is named, and its connections are not taken for closed
   const impatient = open(300);
   t.after(() => impatient.close());
   await until(() => impatient.unready() === undefined);
-  assert.deepEqual((await impatient.connections([cluster.keys.accountPublicKey])).silent, []);
+  assert.deepEqual((await impatient.connections([cluster.keys.account])).silent, []);
   const hung = cluster.servers[2]?.pid ?? assert.fail();
   process.kill(hung, "SIGSTOP");
   try {
-    const { silent } = await impatient.connections([cluster.keys.accountPublicKey]);
+    const { silent } = await impatient.connections([cluster.keys.account]);
     assert.deepEqual(silent, ["test-2"]);
     assert.equal(await impatient.kick(found), "silent");
   } finally {

@@ -5,6 +5,7 @@ import type { GatewayUser } from "../credentials/nats-keys.ts";
 import type { Nkey } from "../credentials/nkey.ts";
 import { messageOf } from "../errors.ts";
 import type { Dial } from "./dial.ts";
+import { dialGatewayUser } from "./gateway-user.ts";
 import { type ListedConnection, readConnections, readServer } from "./system-json.ts";
 
 /**
@@ -203,17 +204,7 @@ class SystemConnection implements System {
   }
 
   #dial(): Promise<NatsConnection> {
-    const { dial, user, proxyKey, instance } = this.#parts;
-    return dial({
-      name: `countersign/${instance} system`,
-      inboxPrefix: user.inboxPrefix,
-      reconnect: true,
-      answer: (nonce) => ({
-        jwt: user.jwt,
-        sig: user.userKey.sign(nonce).toString("base64url"),
-        ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
-      }),
-    });
+    return dialGatewayUser({ ...this.#parts, name: `countersign/${this.#parts.instance} system` });
   }
 
   #become(unready: string | undefined): void {

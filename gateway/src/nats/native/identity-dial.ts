@@ -44,7 +44,7 @@ export function createNativeIdentityDial({
         const userKey = createNkey("user");
         const credential = credentialFor(identity, grant(), userKey.publicKey);
         if (!credential.ok) return credential;
-        const { jwt, inboxPrefix, expiresAt } = credential.value;
+        const { shown, inboxPrefix, expiresAt } = credential.value;
         const name = `countersign/${instance} ${holderOf(identity)}`.slice(0, CONNECTION_NAME_CHARACTERS_MAX);
         const { echo, noResponders, lang, version } = options;
         try {
@@ -53,7 +53,7 @@ export function createNativeIdentityDial({
             connect: (nonce) => ({
               // Said in full, since nats-server switches on what is left out.
               ...{ verbose: false, pedantic: false, echo, headers: true, no_responders: noResponders },
-              ...{ protocol: 1, lang, version, name, jwt },
+              ...{ protocol: 1, lang, version, name, ...shown },
               sig: userKey.sign(nonce).toString("base64url"),
               ...(proxyKey && { proxy_sig: proxyKey.sign(nonce).toString("base64url") }),
             }),

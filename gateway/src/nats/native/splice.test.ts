@@ -43,7 +43,14 @@ async function spliced(id: string): Promise<Spliced> {
     credentialFor(identity, grant, userPublicKey) {
       const inboxPrefix = `_INBOX.${identity.id}${grant.hash}`;
       return mintCredential({
-        ...{ identity, grant, userPublicKey, inboxPrefix, signer: keys, now: Math.floor(testClock()) },
+        ...{
+          identity,
+          grant,
+          userPublicKey,
+          inboxPrefix,
+          signer: { signingKey: keys.signingKey, accountPublicKey: keys.account },
+          now: Math.floor(testClock()),
+        },
         permissions: {
           pub: { allow: ["orders.>", "echo.>"] },
           sub: { allow: ["orders.>", "echo.>", `${inboxPrefix}.>`] },

@@ -77,7 +77,7 @@ export async function startCluster({
     async adminUser() {
       const creds = parseCreds(await readFile(adminCredsPath, "utf8"));
       if (typeof creds === "string") throw new Error(creds);
-      return { ...creds, accountPublicKey: keys.accountPublicKey, inboxPrefix: "_INBOX" };
+      return { ...creds, account: keys.account, inboxPrefix: "_INBOX" };
     },
     stop: async () => servers[0]?.stop(),
     async restart() {
@@ -198,7 +198,7 @@ export function identityDialOf(
           sub: { ...sub, ...(sub.allow && { allow: [...sub.allow, `${inboxPrefix}.>`] }) },
         },
         userPublicKey,
-        signer: keys,
+        signer: { signingKey: keys.signingKey, accountPublicKey: keys.account },
         now: Math.floor(clock()),
         inboxPrefix,
         controlLineBytesMax: 1024 * 1024,

@@ -71,7 +71,7 @@ export async function startJudged(cluster: TestCluster, options: JudgedOptions):
     grant,
     permissions: permissionsOf(grant, inboxPrefix),
     userPublicKey: userKey.publicKey,
-    signer: keys,
+    signer: { signingKey: keys.signingKey, accountPublicKey: keys.account },
     now: Date.now() / 1000,
     inboxPrefix,
     controlLineBytesMax: 1_000_000,

@@ -9,6 +9,7 @@ type Bench = (options: { readonly seconds: number }) => Promise<Figures>;
 
 const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> = {
   publish: () => import("./publish.ts"),
+  jetstream: () => import("./jetstream.ts"),
   seal: () => import("./seal.ts"),
   policy: () => import("./policy.ts"),
   connections: () => import("./connections.ts"),

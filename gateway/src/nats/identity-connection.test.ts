@@ -213,3 +213,25 @@ test("subscribe() refuses when nats-server takes no more subscriptions, without 
     await small.close();
   }
 });
+
+test("request() and store() say connection_lost of what was sent when the connection broke: it may have arrived", async () => {
+  const admin = await cluster.admin();
+  const arrived = Promise.withResolvers<void>();
+  let count = 0;
+  admin.subscribe("orders.lost", {
+    callback: () => {
+      count += 1;
+      if (count === 2) arrived.resolve();
+    },
+  });
+  await admin.flush();
+  await withConnection(async (connection) => {
+    const message = { subject: "orders.lost", payload: bytes(""), headers: [] };
+    const asked = [connection.request(message, 20_000), connection.store(message, 20_000)];
+    await arrived.promise;
+    await cluster.restart();
+    for (const outcome of await Promise.all(asked)) {
+      assert.deepEqual(outcome, { ok: false, refusal: { reason: "connection_lost" } });
+    }
+  });
+});

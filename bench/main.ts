@@ -14,6 +14,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> 
   policy: () => import("./policy.ts"),
   connections: () => import("./connections.ts"),
   streams: () => import("./streams.ts"),
+  "fan-out": () => import("./fan-out.ts"),
   trace: () => import("./trace.ts"),
   logout: () => import("./logout.ts"),
   native: () => import("./native.ts"),

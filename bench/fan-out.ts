@@ -12,6 +12,7 @@ import type { ReadersPlan } from "./fan-out-readers.ts";
 const READERS = 1_000;
 const USERS = 10;
 const MESSAGES = 200;
+const PUBLISHERS = 16;
 const SUBJECT = "orders.eu.fan-out";
 const BARE_SUBJECT = "bare.fan-out";
 
@@ -34,14 +35,12 @@ export async function run(_options: { readonly seconds: number }): Promise<Recor
     );
     const port = Number(new URL(stack.gatewayUrl).port);
     const path = `/v1/subscribe?subject=${SUBJECT}`;
-    const { pid } = stack.gateway();
     const publish = () => publishSealed(stack);
-    const core = await measure({ readers: READERS, port, path, tokens }, pid, publish);
-    const stored = await measure(
-      { readers: READERS, port, path: `${path}&stream=ORDERS`, tokens },
-      pid,
-      publish,
-    );
+    const plan = { readers: READERS, port, path, tokens };
+    const core = await measure(plan, stack.gateway().pid, publish);
+    // A process of its own for each, or the second would take what the first has left.
+    const { pid } = await stack.restartGateway();
+    const stored = await measure({ ...plan, path: `${path}&stream=ORDERS` }, pid, publish);
     const bare = await measureBare(stack);
     const natsJs = await measureNatsJs(stack);
     return {
@@ -83,15 +82,16 @@ async function measure(plan: ReadersPlan, pid: number, publish: () => Promise<vo
   }
 }
 
+/** Several at once, as users are. */
 async function publishSealed({ gatewayUrl, identityProvider }: Stack): Promise<void> {
   const headers = { authorization: `Bearer ${identityProvider.tokenFor("alice")}` };
-  for (let n = 0; n < MESSAGES; n += 1) {
-    await fetch(`${gatewayUrl}/v1/publish?subject=${SUBJECT}`, {
-      method: "POST",
-      headers,
-      body: `message ${n}`,
-    });
-  }
+  const url = `${gatewayUrl}/v1/publish?subject=${SUBJECT}`;
+  let next = 0;
+  const publisher = async (): Promise<void> => {
+    for (let n = next++; n < MESSAGES; n = next++)
+      await fetch(url, { method: "POST", headers, body: `message ${n}` });
+  };
+  await Promise.all(Array.from({ length: PUBLISHERS }, publisher));
 }
 
 async function measureBare({ nats, adminCredsFile, admin }: Stack): Promise<Measured> {

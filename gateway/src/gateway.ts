@@ -47,7 +47,7 @@ import { createPublish, type PublishParts } from "./publish.ts";
 import { createRate } from "./rate.ts";
 import { createSealTurn } from "./seal-turn.ts";
 import { createSenderOf, type SenderOf } from "./sender.ts";
-import { createSubscribe, type Subscribe } from "./subscribe.ts";
+import { createArrivals, createSubscribe, type Subscribe } from "./subscribe.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
 
 /** A running gateway. */
@@ -373,7 +373,7 @@ function createFlow(
   return {
     ...{ admit, effects },
     keyValue: createKeyValue({ pool, store, complete: createCompletions(recorded) }),
-    streams: createSubscribe({ pool, senderOf, ...recorded }),
+    streams: createSubscribe({ pool, arrivalOf: createArrivals(senderOf, clock), ...recorded }),
     native: openNative(base, {
       ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },
       names: { ...seals, workload },

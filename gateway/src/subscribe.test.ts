@@ -7,6 +7,7 @@ import type { Connection, InboundMessage, Pool, SubscribeOptions } from "./nats/
 import type { Grant } from "./policy/grant.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 import {
+  createArrivals,
   createSubscribe,
   type EndCode,
   type Sender,
@@ -79,7 +80,10 @@ function bench({ answer = () => allowed(undefined), connection, senderOf }: Benc
   } as unknown as Pool;
   const streams = createSubscribe({
     pool,
-    senderOf: senderOf ?? (async () => ({ verified: false, code: "seal_missing" })),
+    arrivalOf: createArrivals(
+      senderOf ?? (async () => ({ verified: false, code: "seal_missing" })),
+      () => NOW,
+    ),
     audit: {
       record: async () => {},
       complete: (entry) => completions.push(entry),
@@ -132,7 +136,7 @@ test("open() delivers in order although verification of some takes longer", asyn
   key.resolve({ verified: false, code: "kid_unknown" });
   await turnEnd();
   assert.deepEqual(
-    reader.events.map(({ message, sender, at }) => [
+    reader.events.map(({ arrival: { message, at }, sender }) => [
       String(message.payload),
       !sender.verified && sender.code,
       at,

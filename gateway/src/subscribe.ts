@@ -7,7 +7,9 @@ import { complete, Stream, type StreamAsk, type StreamParts } from "./subscribe/
 import type { EpochSeconds } from "./time.ts";
 
 export type { ReadFrom } from "./nats/reader/stream-reader.ts";
+export { createArrivals } from "./subscribe/arrivals.ts";
 export type {
+  Arrival,
   EndCode,
   Positions,
   Sender,

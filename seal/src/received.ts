@@ -88,7 +88,11 @@ function read(
   now: EpochSeconds,
 ): Omit<PlainMessage, "brokerTime"> & { brokerTime: EpochSeconds } {
   try {
-    if ("payload" in message) return { ...message, brokerTime: message.brokerTime ?? now };
+    if ("payload" in message) {
+      // By name, since a client may read them only when they are asked for.
+      const { subject, payload, headers, brokerTime = now } = message;
+      return { subject, payload, headers, brokerTime };
+    }
     const { subject, data, time } = message;
     const headers = message.headers ?? message.header ?? [];
     return { subject, payload: data, headers, brokerTime: time === undefined ? now : time.getTime() / 1000 };

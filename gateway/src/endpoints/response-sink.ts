@@ -27,9 +27,9 @@ const SSE_HEADERS = {
 export class ResponseSink implements StreamSink {
   readonly #reply: FastifyReply;
   readonly #response: ServerResponse;
-  /** What came before the head was sent. */
-  #early: string[] | undefined = [];
-  #earlyLength = 0;
+  #hasBegun = false;
+  /** What is written at the end of this turn, or when the head has been sent: one write for all of it. */
+  #unwritten = "";
   #ended = false;
   #heartbeat: NodeJS.Timeout | undefined;
   readonly #begun = Promise.withResolvers<void>();
@@ -53,9 +53,9 @@ export class ResponseSink implements StreamSink {
       ...(this.#reply.getHeaders() as Record<string, string>),
       ...SSE_HEADERS,
     });
-    this.#response.write(`: open\n\n${this.#early?.join("") ?? ""}`);
-    this.#early = undefined;
-    this.#earlyLength = 0;
+    this.#unwritten = `: open\n\n${this.#unwritten}`;
+    this.#hasBegun = true;
+    this.#flush();
     this.#begun.resolve();
     if (this.#ended) this.#finish();
     else this.#heartbeat = setInterval(() => this.#response.write(": \n\n"), HEARTBEAT_MS).unref();
@@ -63,11 +63,12 @@ export class ResponseSink implements StreamSink {
 
   deliver(event: StreamEvent): boolean {
     this.#write(eventText(event, event.positions && this.#idOf(event.positions)));
-    return this.#earlyLength + this.#response.writableLength <= UNREAD_BYTES_MAX;
+    return this.#unwritten.length + this.#response.writableLength <= UNREAD_BYTES_MAX;
   }
 
   async drained(): Promise<boolean> {
     await this.#begun.promise;
+    this.#flush();
     const response = this.#response;
     if (!response.writable) return false;
     if (!response.writableNeedDrain) return true;
@@ -94,19 +95,25 @@ export class ResponseSink implements StreamSink {
     this.#ended = true;
     clearInterval(this.#heartbeat);
     this.#write(endText(code));
-    if (!this.#early) this.#finish();
+    if (this.#hasBegun) this.#finish();
   }
 
   /** A reader that does not take the end either is cut off: what it left unread counts for no stream any more. */
   #finish(): void {
+    this.#flush();
     this.#response.end();
     setTimeout(() => this.#response.destroy(), LAST_EVENT_MS).unref();
   }
 
+  /** What one turn of the event loop brings leaves in one write, once the sockets that are ready have been read. */
   #write(text: string): void {
-    if (this.#early) {
-      this.#early.push(text);
-      this.#earlyLength += text.length;
-    } else if (this.#response.writable) this.#response.write(text);
+    if (this.#unwritten === "" && this.#hasBegun) setImmediate(() => this.#flush());
+    this.#unwritten += text;
+  }
+
+  #flush(): void {
+    const text = this.#unwritten;
+    this.#unwritten = "";
+    if (text !== "" && this.#response.writable) this.#response.write(text);
   }
 }

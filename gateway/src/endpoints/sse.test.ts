@@ -4,10 +4,11 @@ import type { HeaderList } from "../nats/connection.ts";
 import { eventText } from "./sse.ts";
 
 function headersIn(headers: HeaderList): unknown {
+  const sender = { verified: false, code: "seal_missing" } as const;
+  const message = { subject: "orders.new", payload: Buffer.from("{}"), headers };
   const text = eventText({
-    message: { subject: "orders.new", payload: Buffer.from("{}"), headers },
-    sender: { verified: false, code: "seal_missing" },
-    at: 1_790_000_000,
+    arrival: { message, at: 1_790_000_000, sender: Promise.resolve(sender) },
+    sender,
   });
   return JSON.parse(text.slice("data: ".length)).headers;
 }

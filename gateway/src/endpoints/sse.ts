@@ -1,5 +1,5 @@
 import type { HeaderList } from "../nats/connection.ts";
-import type { EndCode, StreamEvent } from "../subscribe.ts";
+import type { Arrival, EndCode, Sender, StreamEvent } from "../subscribe.ts";
 import { isoTimeOf } from "../time.ts";
 import { valuesByName } from "./headers.ts";
 
@@ -30,10 +30,22 @@ const OURS = /^(?:seal-|txn-token$|nats-|traceparent$|content-type$)/i;
  * @param eventId  of a stored message: the place to go on after
  * @source https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
-export function eventText({ message, sender, at }: StreamEvent, eventId?: string): string {
+export function eventText({ arrival, sender }: StreamEvent, eventId?: string): string {
+  let data = written.get(arrival);
+  if (data === undefined) {
+    data = `data: ${JSON.stringify(bodyOf(arrival, sender))}\n\n`;
+    written.set(arrival, data);
+  }
+  return eventId === undefined ? data : `id: ${eventId}\n${data}`;
+}
+
+/** What is the same for every reader is written once. */
+const written = new WeakMap<Arrival, string>();
+
+function bodyOf({ message, at }: Arrival, sender: Sender): object {
   const contentType = headerOf(message.headers, "content-type");
   const { verified } = sender;
-  const body = {
+  return {
     subject: message.subject,
     ...payloadOf(message.payload, contentType),
     ...(contentType !== undefined && { contentType }),
@@ -44,7 +56,6 @@ export function eventText({ message, sender, at }: StreamEvent, eventId?: string
     ...(verified && { id: sender.id, txn: sender.txn }),
     time: isoTimeOf(at),
   };
-  return `${eventId === undefined ? "" : `id: ${eventId}\n`}data: ${JSON.stringify(body)}\n\n`;
 }
 
 /** Where reading of a stream begins: an event of its own, since a page sees the id only of an event. */

@@ -62,7 +62,8 @@ async function textOf(response: IncomingMessage): Promise<string> {
 
 function eventOf(payload: Uint8Array | string): StreamEvent {
   const message = { subject: "lab.a", payload: Buffer.from(payload), headers: [] };
-  return { message, sender: { verified: false, code: "seal_missing" }, at: 0 };
+  const sender = { verified: false, code: "seal_missing" } as const;
+  return { arrival: { message, at: 0, sender: Promise.resolve(sender) }, sender };
 }
 
 test("addSubscribe() sends the head at once, then a comment every 15 seconds, so that nothing on the way cuts it", async (t) => {

@@ -18,6 +18,8 @@ export interface InboundMessage {
   readonly reply?: string;
   readonly payload: Uint8Array;
   readonly headers: HeaderList;
+  /** They, byte for byte as they came; absent where they did not come from NATS. */
+  readonly headerBlock?: Uint8Array;
   /** Of a message that only says how something stands, as JetStream's to whoever pulls: 100, 404, 408, 409, 503. */
   readonly status?: number;
   /** When its stream took it; absent: it comes as it is published. */

@@ -216,7 +216,7 @@ export class Link implements SubscribingLink {
           return;
         }
         const { status, message } = receivedOf(raw);
-        reader.take(status === undefined ? message : { ...message, status });
+        reader.take(status === undefined ? message : withStatus(message, status));
       },
     });
     return () => {
@@ -306,6 +306,10 @@ function unavailable(why: string): {
 /** nats-core asks the headers of a message only for their encoding. */
 function asHeaders(block: Uint8Array): MsgHdrs {
   return { encode: () => block } as unknown as MsgHdrs;
+}
+
+function withStatus({ subject, payload, headers, reply }: InboundMessage, status: number): InboundMessage {
+  return { subject, payload, headers, status, ...(reply !== undefined && { reply }) };
 }
 
 function ignore(): void {}

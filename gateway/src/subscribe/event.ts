@@ -15,11 +15,18 @@ export type Sender =
     }
   | { readonly verified: false; readonly code: string };
 
-export interface StreamEvent {
+/** A message that has come: one object for all readers to whom it comes. */
+export interface Arrival {
   readonly message: InboundMessage;
-  readonly sender: Sender;
   /** When it came; of a stored message, when its stream took it. */
   readonly at: EpochSeconds;
+  readonly sender: Promise<Sender>;
+}
+
+export interface StreamEvent {
+  readonly arrival: Arrival;
+  /** As the arrival says in the end. */
+  readonly sender: Sender;
   /** Of a stored message: where the reader is once it has this. */
   readonly positions?: Positions;
 }

@@ -9,7 +9,7 @@ import type { Grant } from "../policy/grant.ts";
 import { allowed, type Outcome, refused } from "../refusal.ts";
 import { type Clock, type EpochSeconds, isoTimeOf } from "../time.ts";
 import { CoreSource } from "./core-source.ts";
-import type { EndCode, Sender, StreamEvent, StreamSink, SubscribeAdmission } from "./event.ts";
+import type { Arrival, EndCode, StreamEvent, StreamSink, SubscribeAdmission } from "./event.ts";
 import type { Place, Source, SourceHandler } from "./source.ts";
 import { type StoredReading, StoredSource } from "./stored-source.ts";
 
@@ -22,8 +22,7 @@ const TIMER_MS_MAX = 2_147_483_647;
 
 export interface StreamParts {
   readonly pool: Pool;
-  /** Verifies the seal; never rejects. */
-  readonly senderOf: (message: InboundMessage) => Promise<Sender>;
+  readonly arrivalOf: (message: InboundMessage) => Arrival;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly instance: string;
@@ -115,12 +114,11 @@ export class Stream {
       this.end("slow_reader");
       return;
     }
-    const at = message.brokerTime ?? this.#parts.clock();
-    const sender = this.#parts.senderOf(message);
-    const positions = place && { positions: place.positions };
+    const arrival = this.#parts.arrivalOf(message);
     this.#inOrder(async () => {
+      const sender = await arrival.sender;
       if (!place) this.#unverifiedLess(message);
-      await this.#deliver({ message, sender: await sender, at, ...positions }, place);
+      await this.#deliver({ arrival, sender, ...(place && { positions: place.positions }) }, place);
     });
   }
 

@@ -1,4 +1,5 @@
 import { includes } from "../../policy/pattern.ts";
+import type { EpochSeconds } from "../../time.ts";
 import type { HeaderList, InboundMessage } from "../connection.ts";
 import { type Delivery, parseDelivery } from "./delivery.ts";
 import { INACTIVE_MS, type ReaderConsumer, type ReaderOptions } from "./reader-consumer.ts";
@@ -8,6 +9,31 @@ export interface StoredMessage extends InboundMessage {
   readonly sequence: number;
   /** How many more were waiting when it was delivered. */
   readonly pending: number;
+}
+
+/** Without the reply subject, which is the consumer's own. Its headers are read when somebody asks for them. */
+class Stored implements StoredMessage {
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly headerBlock?: Uint8Array;
+  readonly brokerTime: EpochSeconds;
+  readonly sequence: number;
+  readonly pending: number;
+  readonly #message: InboundMessage;
+
+  constructor(message: InboundMessage, { brokerTime, sequence, pending }: Delivery) {
+    this.subject = message.subject;
+    this.payload = message.payload;
+    if (message.headerBlock) this.headerBlock = message.headerBlock;
+    this.brokerTime = brokerTime;
+    this.sequence = sequence;
+    this.pending = pending;
+    this.#message = message;
+  }
+
+  get headers(): HeaderList {
+    return this.#message.headers;
+  }
 }
 
 /** Where it begins, and how it is delivered to. */
@@ -98,16 +124,14 @@ export class PullSession {
     this.#takeNext(message, delivery);
   }
 
-  #takeNext(
-    { subject, payload, headers }: InboundMessage,
-    { sequence, brokerTime, pending, consumerSequence }: Delivery,
-  ): void {
-    this.#consumerSequence = consumerSequence;
+  #takeNext(message: InboundMessage, delivery: Delivery): void {
+    const { sequence } = delivery;
+    this.#consumerSequence = delivery.consumerSequence;
     this.#outstanding = Math.max(0, this.#outstanding - 1);
     this.#tooLarge = false;
     if (sequence > this.#position) {
       this.#position = sequence;
-      this.#handler.onMessage({ subject, payload, headers, brokerTime, sequence, pending });
+      this.#handler.onMessage(new Stored(message, delivery));
     }
     this.refill();
   }

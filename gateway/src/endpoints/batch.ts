@@ -111,7 +111,7 @@ class Batch {
         if (!this.#lines) this.#receive(this.#reader.end());
       })
       .once("error", () => this.#finish("gone"));
-    this.#response.once("close", () => this.#finish("gone"));
+    this.#response.on("error", () => this.#finish("gone")).once("close", () => this.#finish("gone"));
     await this.#ended.promise;
     clearTimeout(late);
     await this.#close();
@@ -232,7 +232,7 @@ class Batch {
 
   async #write(outcome: Outcome<object>): Promise<void> {
     const response = this.#response;
-    if (this.#end === "gone") return;
+    if (response.destroyed) return;
     if (response.writableCorked === 0) {
       // What one turn brings leaves in one write.
       response.cork();

@@ -193,14 +193,13 @@ export class Link implements SubscribingLink {
     });
   }
 
-  async #ask<T>(
+  #ask<T>(
     inbox: Inbox,
     message: OutboundMessage,
     timeoutMs: number,
     read: (answer: InboundMessage) => Outcome<T> | undefined,
   ): Promise<Outcome<T>> {
-    const judged = this.judge(message);
-    if (!judged.ok) return judged;
+    if (!this.#alive || this.#connection.isClosed()) return Promise.resolve(unavailable("not connected"));
     const { subject } = message;
     return inbox.ask({ subject, timeoutMs, send: (reply) => this.publish(message, reply), read });
   }

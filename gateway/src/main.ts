@@ -22,6 +22,7 @@ const io: CommandIo = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   stdin: readStdin,
+  ...(process.stdin.isTTY === true && process.stderr.isTTY === true && { ask }),
   terminal: process.stderr.isTTY === true,
   colours: process.stdout.isTTY === true && styleText("red", "x", { stream: process.stdout }) !== "x",
   env: process.env,
@@ -53,6 +54,16 @@ function report(error: unknown): number {
     `countersign: a fault of its own, please report it: ${error instanceof Error ? error.stack : String(error)}\n`,
   );
   return EXIT.no;
+}
+
+async function ask(question: string): Promise<string> {
+  const { createInterface } = await import("node:readline/promises");
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await lines.question(question, { signal: controller.signal });
+  } finally {
+    lines.close();
+  }
 }
 
 async function readStdin(bytesMax: number): Promise<Buffer> {

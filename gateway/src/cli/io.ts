@@ -8,6 +8,8 @@ export interface CommandIo {
   readonly err: (text: string) => void;
   /** All of standard input, at most `bytesMax`; rejects beyond. */
   readonly stdin: (bytesMax: number) => Promise<Buffer>;
+  /** Asks whoever sits there, with one line for an answer. Absent where nobody does. */
+  readonly ask?: (question: string) => Promise<string>;
   /** Whether `out` is a terminal that shows colours (honours NO_COLOR). */
   readonly colours: boolean;
   /** Whether `err` is a terminal, which shows progress. */

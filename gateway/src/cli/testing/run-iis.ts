@@ -10,8 +10,18 @@ export interface Ran {
   readonly code: ExitCode;
 }
 
+export interface RunOptions {
+  readonly cwd: string;
+  /** What somebody at the terminal answers, in order; absent: nobody is there. */
+  readonly answers?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+}
+
 /** Runs `countersign iis …` in this process, with errors reported as main.ts reports them. */
-export async function runIis(args: readonly string[], { cwd }: { readonly cwd: string }): Promise<Ran> {
+export async function runIis(args: readonly string[], options: RunOptions): Promise<Ran> {
+  const { cwd, answers, env = {}, stdin } = options;
+  const left = [...(answers ?? [])];
   const said = { out: "", err: "", code: EXIT.yes as ExitCode };
   const out = (text: string): void => {
     said.out += text;
@@ -24,10 +34,16 @@ export async function runIis(args: readonly string[], { cwd }: { readonly cwd: s
     iisCommand({
       out,
       err,
-      stdin: () => assert.fail("nothing is read from standard input"),
+      stdin: async () => Buffer.from(stdin ?? assert.fail("nothing is read from standard input")),
+      ...(answers && {
+        ask: async (question: string) => {
+          said.err += `${question}\n`;
+          return left.shift() ?? assert.fail(`nobody answers: ${question}`);
+        },
+      }),
       terminal: false,
       colours: false,
-      env: {},
+      env,
       cwd,
       clock: () => 1_790_000_000,
       exit: (code) => {
@@ -43,9 +59,9 @@ export async function runIis(args: readonly string[], { cwd }: { readonly cwd: s
   } catch (error) {
     if (error instanceof CommanderError)
       return { ...said, code: error.exitCode === 0 ? EXIT.yes : EXIT.usage };
-    if (error instanceof GatewayError)
-      return { ...said, err: `${said.err}${error.message}\n`, code: EXIT.usage };
-    throw error;
+    if (!(error instanceof GatewayError)) throw error;
+    const code = error.code === "CONFIG_INVALID" ? EXIT.usage : EXIT.no;
+    return { ...said, err: `${said.err}${error.message}\n`, code };
   }
   return said;
 

@@ -57,7 +57,7 @@ export function verifyCredentialOf(config: Config, keys: NatsKeys): VerifyCreden
  * @throws GatewayError NATS_UNREACHABLE
  */
 export async function openCallout(base: Base, access: CalloutAccess): Promise<Issue | undefined> {
-  const { config, log, clock, running, readiness, metrics } = base;
+  const { config, clock, running, readiness } = base;
   const { dial, keys, instance } = access;
   const direct = directKeysOf(config, keys);
   if (!direct) return undefined;
@@ -69,22 +69,13 @@ export async function openCallout(base: Base, access: CalloutAccess): Promise<Is
     ...(keys.proxyKey && { proxyKey: keys.proxyKey }),
     name: `countersign/${instance} callout`,
   });
-  const silences = metrics
-    .counter({
-      name: "countersign_callouts_unanswered_total",
-      help: "Questions of nats-server that were malformed, late or too many.",
-    })
-    .of();
   const listener = openCalloutListener({
     connection,
     read: createReadCallout({ about: isConfigured ? direct.signingKey.publicKey : direct.account }),
     ...(direct.xkey && { xkey: direct.xkey }),
     judge: (request) => issue.callout(request),
     clock,
-    onSilence: (why) => {
-      silences.add();
-      log.warn({ why }, "a question of nats-server was not answered");
-    },
+    onSilence: noteSilences(base),
   });
   running.add(async () => {
     await listener.close();
@@ -93,6 +84,23 @@ export async function openCallout(base: Base, access: CalloutAccess): Promise<Is
   // Not red: all that comes through the gateway works without it.
   readiness.addNote("auth callout", () => (connection.isClosed() ? "not connected" : undefined));
   return issue;
+}
+
+/** All are counted; the log has one a second, since whoever can make them can make many. */
+function noteSilences({ log, clock, metrics }: Base): (why: string) => void {
+  const silences = metrics
+    .counter({
+      name: "countersign_callouts_unanswered_total",
+      help: "Questions of nats-server that were malformed, late or too many.",
+    })
+    .of();
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  return (why) => {
+    silences.add();
+    if (clock() < loggedAt + 1) return;
+    loggedAt = clock();
+    log.warn({ why }, "a question of nats-server was not answered");
+  };
 }
 
 function issueOf(

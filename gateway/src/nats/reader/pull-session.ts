@@ -118,7 +118,7 @@ export class PullSession {
     // Another reader's consumer under this number, or one that lost something on the way.
     const isNext = delivery.consumerSequence === this.#consumerSequence + 1;
     if (!isNext || !includes(filter, message.subject)) {
-      this.#break(isNext);
+      this.#break(false);
       return;
     }
     this.#takeNext(message, delivery);

@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { startGateway } from "@countersign/devstack/gateway-process.ts";
-import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, credsAuthenticator } from "@nats-io/transport-node";
+import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect, credsAuthenticator, type NatsConnection } from "@nats-io/transport-node";
 import { readLean } from "./lean-reader.ts";
-import { send } from "./support.ts";
+import { openStream, send } from "./support.ts";
 import { type ClusterGateway, startTestCluster, type TestCluster } from "./support-cluster.ts";
-import { ready } from "./support-operations.ts";
+import { eventually, ready } from "./support-operations.ts";
 
 const READERS = 200;
 const EVENTS = 5_000;
@@ -32,15 +32,20 @@ roles:
 `;
 
 let cluster: TestCluster;
+let admin: NatsConnection;
+let manager: JetStreamManager;
 before(async () => {
   cluster = await startTestCluster({ policy: POLICY });
   const authenticator = credsAuthenticator(await readFile(cluster.adminCredsFile));
-  const admin = await connect({ servers: cluster.servers.map(({ url }) => url), authenticator });
-  const manager = await jetstreamManager(admin);
+  const servers = cluster.servers.map(({ url }) => url);
+  admin = await connect({ servers, authenticator, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
+  manager = await jetstreamManager(admin);
   await manager.streams.add({ name: "ORDERS", subjects: ["orders.>"], num_replicas: 3 });
-  await admin.close();
 });
-after(() => cluster?.stop());
+after(async () => {
+  await admin?.close();
+  await cluster?.stop();
+});
 
 /** One reader, as a page's own loop: it goes on at the other gateway wherever it was cut off. */
 class Reader {
@@ -184,3 +189,51 @@ test("a rolling restart of two gateways loses nothing of a million deliveries, a
   );
   assert(opened >= 2 * READERS, "each reader was cut off");
 });
+
+test("a nats-server that is killed with the consumers of readers, and their connections, is not noticed", {
+  timeout: TIMEOUT_MS,
+}, async () => {
+  const subject = "orders.eu.survives";
+  const readers = await Promise.all(
+    Array.from({ length: 8 }, (_, n) =>
+      openStream(`${gatewayAt(n % 2).url}/v1/subscribe?subject=${subject}&stream=ORDERS`, {
+        token: cluster.provider.tokenFor("alice", { claims: { sub: `survivor-${n}` } }),
+      }),
+    ),
+  );
+  const store = (body: number) =>
+    eventually("the stream to take it", () =>
+      jetstream(admin)
+        .publish(subject, String(body), { msgID: `survives-${body}` })
+        .then(
+          () => true,
+          () => undefined,
+        ),
+    );
+  for (let n = 0; n < 10; n += 1) await store(n);
+  const killed = await homeOfMost(subject);
+  process.kill(killed.pid, "SIGKILL");
+  await killed.exited;
+  for (let n = 10; n < 20; n += 1) await store(n);
+  for (const { events } of readers) {
+    await eventually("all twenty", () => (events.length >= 21 ? true : undefined));
+    assert.deepEqual(
+      events.map(({ event, data }) => (event === "message" ? Number(data.data) : event)),
+      ["begin", ...Array.from({ length: 20 }, (_, n) => n)],
+    );
+  }
+  for (const reader of readers) reader.leave();
+});
+
+/** The server that has most consumers of the subject. */
+async function homeOfMost(subject: string): Promise<TestCluster["servers"][number]> {
+  const counts = new Map<string, number>();
+  for await (const { config, cluster: home } of manager.consumers.list("ORDERS")) {
+    const name = home?.leader ?? "";
+    if (config.filter_subject === subject) counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  const [most] = [...counts].toSorted(([, a], [, b]) => b - a);
+  const server = cluster.servers[Number(most?.[0].slice(1)) - 1];
+  assert(server, `a server of ${JSON.stringify([...counts])}`);
+  return server;
+}

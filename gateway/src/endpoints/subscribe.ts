@@ -35,7 +35,7 @@ const SUBSCRIBE = operation({
       content: { "text/event-stream": { schema: { type: "string" } } },
     },
   },
-  problems: ["invalid_subject", "connections_exceeded"],
+  problems: ["invalid_subject", "not_found", "connections_exceeded"],
 });
 
 type Query = Outcome<Values<(typeof SUBSCRIBE)["parameters"]>>;

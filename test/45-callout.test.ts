@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { startNatsServer } from "@countersign/devstack/nats-server.ts";
 import { connect, tokenAuthenticator, usernamePasswordAuthenticator } from "@nats-io/transport-node";
 import { loadNatsKeys, type NatsKeys } from "countersign/credentials/nats-keys.ts";
 import { createNkey, type Nkey } from "countersign/credentials/nkey.ts";
@@ -236,6 +237,38 @@ describe("auth callout, what is not let in", () => {
       assert.match(String(answer.reply), /inStock/);
     } finally {
       await websocket.stop();
+    }
+  });
+
+  test("a leaf node comes in only where that is configured, and reaches what its user may", async () => {
+    for (const direct of ["", "connections: [ standard, leafnode ]"]) {
+      const stack = await startCalloutStack({ direct });
+      const token = stack.token("alice");
+      const url = `nats-leaf://anybody:${token}@127.0.0.1:${stack.leafPort}`;
+      const leaf = await startNatsServer({ config: `leafnodes { remotes: [ { url: "${url}" } ] }` });
+      try {
+        const [record] = await stack.callouts(1);
+        assert.partialDeepStrictEqual(record, { user: "demo-alice", connection: { type: "leafnode" } });
+        if (direct === "") {
+          assert.partialDeepStrictEqual(record, { refusal: { reason: "connection_type_refused" } });
+          continue;
+        }
+        const reader = await stack.direct({ token });
+        const behind = await connect({ servers: leaf.url });
+        const arrived = reader.subscribe("orders.eu.>", { max: 1 });
+        await reader.flush();
+        // Once the leaf node has heard of the subscription, what it publishes goes there.
+        const asked = setInterval(() => {
+          for (const subject of ["orders.us.1", "secret.x", "orders.eu.1"]) behind.publish(subject);
+        }, 50);
+        for await (const message of arrived) assert.equal(message.subject, "orders.eu.1");
+        clearInterval(asked);
+        await behind.close();
+        await reader.close();
+      } finally {
+        await leaf.stop();
+        await stack.stop();
+      }
     }
   });
 });

@@ -57,6 +57,7 @@ describe("help", () => {
   const commands = [
     ...["serve", "init", "doctor", "whoami", "verify", "policy", "policy check", "policy test"],
     ...["policy explain", "policy grants", "policy diff", "policy who-can", "policy push", "kick", "revoke"],
+    ...["iis init", "iis doctor"],
   ];
   test("every command shows an example", async () => {
     const all = await runAll(commands.map((command) => `${command} --help`));

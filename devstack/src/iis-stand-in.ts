@@ -199,7 +199,7 @@ class Site implements IisSite {
     const { backend } = this.#options;
     const timeoutMs = backend.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
     if (backend.kind === "arr") {
-      const logId = forwardAsArr(passage.headers, passage.client);
+      const logId = forwardAsArr(passage.headers, passage.client, backend.forwardedForHeader);
       // So it stands in logs of sites behind ARR.
       passage.query = [passage.query, `X-ARR-LOG-ID=${logId}`].filter(Boolean).join("&");
       if (!isWebSocket) passage.headers.delete("Connection");

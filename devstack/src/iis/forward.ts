@@ -57,9 +57,9 @@ export function rewriteAsArr(headers: Headers, client: Client, rule: ArrRule, ur
  *
  * @returns the id it gives the request
  */
-export function forwardAsArr(headers: Headers, client: Client): string {
+export function forwardAsArr(headers: Headers, client: Client, forwardedFor = "X-Forwarded-For"): string {
   const logId = randomUUID();
-  headers.append("X-Forwarded-For", addressOf(client));
+  headers.append(forwardedFor, addressOf(client));
   headers.set("X-ARR-LOG-ID", logId);
   if (client.certificate !== undefined) headers.set("X-ARR-ClientCert", client.certificate);
   return logId;

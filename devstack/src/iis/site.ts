@@ -40,6 +40,8 @@ export interface ArrBackend {
   readonly minResponseBuffer?: number;
   /** Whether the rule empties `HTTP_SEC_WEBSOCKET_EXTENSIONS`. Default true. */
   readonly removesExtensions?: boolean;
+  /** `xForwardedForHeaderName`. Default `X-Forwarded-For`. */
+  readonly forwardedForHeader?: string;
   /** `timeout`. Default two minutes. */
   readonly requestTimeoutMs?: number;
 }

@@ -7,24 +7,38 @@ import { type ConfigFile, parseConfigFile, type Unread } from "../iis/config/con
 import type { SourceFile } from "../iis/config/placement.ts";
 import { findingText, type PaintSeverity, summaryText } from "../iis/doctor/doctor-text.ts";
 import { type Examined, examineConfigs } from "../iis/doctor/examine.ts";
+import { doctorThrough, type ThroughFlags } from "./iis-through.ts";
 import { type CommandIo, EXIT } from "./io.ts";
 
-interface Flags {
+interface Flags extends Partial<ThroughFlags> {
   readonly site?: string;
   readonly gateway?: boolean;
-  readonly json?: boolean;
 }
 
-/** `countersign iis doctor`: reads copies of IIS's configuration, on any machine, and says what is wrong in them. */
+/** `countersign iis doctor`: says what is wrong in copies of IIS's configuration, on any machine, or in a running site. */
 export function iisDoctorCommand(io: CommandIo): Command {
   return new Command("doctor")
-    .description("find what is wrong in copies of web.config and applicationHost.config")
-    .argument("<paths...>", "files, or folders with web.config or applicationHost.config in them")
+    .description("find what is wrong in web.config and applicationHost.config, or in a running site")
+    .argument("[paths...]", "files, or folders with web.config or applicationHost.config in them")
     .option("--site <name>", "which application the outermost web.config is of: Site, or Site/bus")
     .option("--gateway", "take every Node process and proxying rule for the gateway, whatever its name")
+    .option("--through <url>", "probe the site that runs there, instead of files")
+    .option("--token <->", "with --through: - reads an access token from standard input")
+    .option("--subject <subject>", "with --through: what the token may subscribe to, to time events")
+    .option("--audit <file>", "with --through: the gateway's audit log, to see what arrived")
     .option("--json", "print what was found as JSON")
     .addHelpText("after", HELP)
     .action(async (paths: readonly string[], flags: Flags) => {
+      if (paths.length > 0 === (flags.through !== undefined)) {
+        throw new GatewayError(
+          "CONFIG_INVALID",
+          "Cannot examine: expected either paths, or --through with a URL",
+        );
+      }
+      if (flags.through !== undefined) {
+        await doctorThrough(io, { ...flags, through: flags.through });
+        return;
+      }
       const { files, unread } = await readAll(paths, io);
       const examined = examineConfigs(files, {
         ...(flags.site !== undefined && { site: flags.site }),
@@ -45,12 +59,18 @@ On the server the files are the site's web.config and %windir%\\System32\\inetsr
 will do, anywhere. With the second one also locked sections, allowed server variables, ARR's settings, pools and logs are
 looked at. Keep the folders of nested web.config files: the inner ones inherit from the outer ones.
 
-Exits with 0 when nothing is wrong, 1 when something is, 2 when a file cannot be read.
+--through sends what any visitor could: forged headers, a chosen request id, a long query, a WebSocket with compression
+offered; and, with a token and --subject, times the first byte of a stream. The gateway tells nobody what arrived beyond
+the code of a refusal, so that an address is looked up in its records, with --audit on its own machine. What cannot be
+seen is said. The token is read from COUNTERSIGN_TOKEN, or with --token - from standard input; never from an argument.
+
+Exits with 0 when nothing is wrong, 1 when something is, 2 when a file cannot be read or nobody answers.
 
 Examples:
   countersign iis doctor web.config
   countersign iis doctor C:\\inetpub\\bus %windir%\\System32\\inetsrv\\config\\applicationHost.config
-  countersign iis doctor copies/ --site "Default Web Site/bus" --json`;
+  countersign iis doctor copies/ --site "Default Web Site/bus" --json
+  countersign iis doctor --through https://bus.example.com --subject 'orders.>'`;
 
 const NAMES: ReadonlySet<string> = new Set(["web.config", "applicationhost.config"]);
 

@@ -1,8 +1,9 @@
 /** What a stream keeps, as Server-Sent Events: from wherever one likes, each with an id to go on after. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { jetstreamManager } from "@nats-io/jetstream";
+import { DeliverPolicy, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { headers as natsHeaders } from "@nats-io/transport-node";
+import { connectNative } from "./native-client.ts";
 import { type Answer, type Call, type EventReader, startTestStack, type TestStack } from "./support.ts";
 
 const POLICY = `
@@ -11,6 +12,7 @@ roles:
   clerk:
     given-to: [ { issuer: demo, groups: Orders.Clerks } ]
     may:
+      - connect native
       - publish orders.>
       - read-stream ORDERS orders.{region}.>
       - read-stream ORDERS orders.shared.>
@@ -247,4 +249,38 @@ test("as many streams are open as the policy says, and a number is free again as
     next.leave();
     await next.ended;
   }
+});
+
+test("streams and a native client share the user's numbers, and take nothing from each other", async () => {
+  const native = await connectNative(stack, "alice");
+  const ordered = () =>
+    jetstream(native).consumers.get("ORDERS", {
+      filter_subjects: "orders.eu.side",
+      deliver_policy: DeliverPolicy.New,
+    });
+  const consumers = [await ordered(), await ordered()];
+  const lists = consumers.map((): string[] => []);
+  const iterators = await Promise.all(consumers.map((consumer) => consumer.consume()));
+  const reading = iterators.map(async (messages, n) => {
+    for await (const message of messages) {
+      lists[n]?.push(message.string());
+      if (lists[n]?.length === 40) return;
+    }
+  });
+  const readers = [await read(["orders.eu.side"]), await read(["orders.eu.side"])];
+  await Promise.all(readers.map((reader) => reader.read(1)));
+  const bodies = Array.from({ length: 40 }, (_, n) => String(n));
+  for (const body of bodies.slice(0, 20)) await publish("orders.eu.side", body);
+  // All four numbers are taken: one more waits, and gets the first that comes free.
+  const waiting = read(["orders.eu.side"], { from: "last" });
+  readers.shift()?.leave();
+  readers.push(await waiting);
+  for (const body of bodies.slice(20)) await publish("orders.eu.side", body);
+  await Promise.all(reading);
+  const [first, second] = readers;
+  await Promise.all([first?.read(41), second?.read(22)]);
+  assert.deepEqual(lists, [bodies, bodies]);
+  assert.deepEqual(readers.map(bodiesOf), [bodies, bodies.slice(19)]);
+  for (const reader of readers) reader.leave();
+  await native.close();
 });

@@ -16,6 +16,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ readonly run: Bench }>>> 
   streams: () => import("./streams.ts"),
   "fan-out": () => import("./fan-out.ts"),
   trace: () => import("./trace.ts"),
+  callout: () => import("./callout.ts"),
   logout: () => import("./logout.ts"),
   native: () => import("./native.ts"),
 };

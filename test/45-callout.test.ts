@@ -16,7 +16,7 @@ import {
   type SetUp,
   startCalloutStack,
 } from "./support-callout.ts";
-import { eventually } from "./support-operations.ts";
+import { eventually, runCommand } from "./support-operations.ts";
 
 for (const setUp of [...CONFIG_SET_UPS, ...OPERATOR_SET_UPS]) {
   describe(`auth callout, ${setUp.name}`, () => {
@@ -197,6 +197,12 @@ describe("auth callout, accounts in the server's configuration", () => {
     await assert.rejects(dial(foreign, keys.proxyKey), /Authorization Violation/);
     const withoutProxy = carried({ dangerouslyWithoutTrustedProxy: true });
     await assert.rejects(dial(withoutProxy, keys.proxyKey), /Authorization Violation/);
+  });
+
+  test("doctor finds everything in order", async () => {
+    const { code, out } = await runCommand(["doctor", "--config", stack.configFile]);
+    assert.equal(code, 0, out);
+    assert.match(out, /^ok +auth callout +the gateway's user that answers it is let in$/m);
   });
 
   test("proofs of two users at once are nobody's", async () => {

@@ -153,6 +153,21 @@ test("where accounts stand in the server's configuration, the credential is show
     await connection.close();
     await assert.rejects(as(createNkey("user")), /Authorization Violation/);
     assert.partialDeepStrictEqual((await stack.callouts(1))[0], { refusal: { reason: "proof_invalid" } });
+
+    // Signed out, its holder is cut here as well, and stays out.
+    const session = await signInAs("alice", stack.gatewayUrl);
+    const issued = await issue(stack, key, { headers: session.headers });
+    const show = (nonce = "") => ({
+      auth_token: issued.jwt,
+      sig: key.sign(nonce).toString("base64url"),
+    });
+    const open = await connect({ servers: stack.nats.url, reconnect: false, authenticator: show });
+    await stack.call("/auth/logout", { method: "POST", headers: session.headers });
+    await open.closed();
+    await assert.rejects(
+      connect({ servers: stack.nats.url, reconnect: false, authenticator: show }),
+      /Authorization Violation/,
+    );
   } finally {
     await stack.stop();
   }

@@ -109,7 +109,7 @@ export async function startCalloutStack({
     crossings,
     configure: (yaml) => yaml.replace("nats:\n", `nats:\n  direct: ${section}\n`),
     async configureNats(config, stateDir) {
-      const changed = await (setUp.config ? applyConfig : apply)(setUp, config, stateDir);
+      const changed = await (setUp.config ? applyConfig : changeSetUp)(setUp, config, stateDir);
       sentinelJwt = changed.sentinelJwt;
       return `${changed.config}
 websocket { host: 127.0.0.1, port: ${websocket}, no_tls: true }
@@ -153,7 +153,7 @@ function authenticatorFor(token: string, as: NonNullable<DirectHow["as"]>) {
 }
 
 /** Changes what `init` laid out to another set-up, with the keys that `init` put into the safe. */
-async function apply(
+export async function changeSetUp(
   setUp: SetUp,
   config: string,
   stateDir: string,

@@ -4,12 +4,14 @@ import type { NatsKeys } from "../credentials/nats-keys.ts";
 import { createIssuers, type Issuer } from "../identity/issuer.ts";
 import { type Control, openControl } from "../nats/control.ts";
 import { AUDIT_STREAM } from "../nats/control-streams.ts";
-import { createDial } from "../nats/dial.ts";
+import { createDial, type Dial } from "../nats/dial.ts";
 import { checkFitness } from "../nats/fitness.ts";
+import { dialGatewayUser } from "../nats/gateway-user.ts";
 import type { Clock } from "../time.ts";
 import { attempt, examineLocal, type OnExamined } from "./examine-local.ts";
 import { examineSystem } from "./examine-system.ts";
 import { controlStreamsOf, fitnessPartsOf, instanceNameOf, natsServersOf } from "./from-config.ts";
+import { directKeysOf } from "./open-callout.ts";
 
 /** `doctor` waits no longer for a server: somebody sits in front of it. */
 const NATS_TIMEOUT_MS = 5_000;
@@ -75,9 +77,35 @@ async function examineNats(
       onExamined(finding);
     if (config.audit.some(({ to }) => to === "stream")) await examineAuditStream(control, onExamined);
     await examineSystem({ dial, keys, instance: instanceNameOf(config) }, onExamined);
+    await examineCallout(config, { dial, keys }, onExamined);
   } finally {
     await control.close();
   }
+}
+
+/** Whether its answerer is let in; what is answered is seen when somebody connects. */
+async function examineCallout(
+  config: Config,
+  { dial, keys }: { readonly dial: Dial; readonly keys: NatsKeys },
+  onExamined: OnExamined,
+): Promise<void> {
+  if (!config.nats.direct && config.nats.mode !== "callout") return;
+  const remedy = "See that nats-server has the account WEB (or AUTH) as `countersign init` wrote it.";
+  await attempt(
+    "auth callout",
+    remedy,
+    onExamined,
+    async () => {
+      const direct = directKeysOf(config, keys);
+      if (!direct) return;
+      const name = `countersign/${instanceNameOf(config)} doctor`;
+      const { responder: user } = direct;
+      await (
+        await dialGatewayUser({ dial, user, ...(keys.proxyKey && { proxyKey: keys.proxyKey }), name })
+      ).close();
+    },
+    () => "the gateway's user that answers it is let in",
+  );
 }
 
 async function examineAuditStream({ manager }: Control, onExamined: OnExamined): Promise<void> {

@@ -14,7 +14,7 @@ import type { VerifyCredential } from "../identity/identify.ts";
 import { createIssue, type DirectRules, type Issue } from "../issue.ts";
 import { openCalloutListener } from "../nats/callout-listener.ts";
 import type { DirectConnections } from "../nats/direct-connections.ts";
-import { dialGatewayUser } from "../nats/gateway-user.ts";
+import { dialGatewayUser, followConnection } from "../nats/gateway-user.ts";
 import type { Base } from "./base.ts";
 import { CONTROL_LINE_BYTES_MAX, signerOf } from "./from-config.ts";
 import type { NatsAccess } from "./open-state.ts";
@@ -29,7 +29,7 @@ export interface CalloutAccess extends NatsAccess {
  * @returns what is needed for clients that connect by themselves; undefined when the configuration has none
  * @throws GatewayError KEYS_INVALID  it has some, and the keys are for a cluster without an account for them
  */
-function directKeysOf({ nats }: Config, keys: NatsKeys): DirectKeys | undefined {
+export function directKeysOf({ nats }: Config, keys: NatsKeys): DirectKeys | undefined {
   const isNeeded = nats.direct !== undefined || nats.mode === "callout";
   if (!isNeeded || keys.direct) return isNeeded ? keys.direct : undefined;
   throw new GatewayError(
@@ -82,7 +82,7 @@ export async function openCallout(base: Base, access: CalloutAccess): Promise<Is
     await connection.close();
   });
   // Not red: all that comes through the gateway works without it.
-  readiness.addNote("auth callout", () => (connection.isClosed() ? "not connected" : undefined));
+  readiness.addNote("auth callout", followConnection(connection));
   return issue;
 }
 

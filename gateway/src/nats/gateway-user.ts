@@ -33,3 +33,17 @@ export function dialGatewayUser({
   const answer = answerAs(user, proxyKey);
   return dial({ name, inboxPrefix: user.inboxPrefix, reconnect: true, answer });
 }
+
+/** @returns what says in words why this connection is of no use now, or undefined */
+export function followConnection(connection: NatsConnection): () => string | undefined {
+  let unready: string | undefined;
+  async function watch(): Promise<void> {
+    for await (const { type } of connection.status()) {
+      if (type === "disconnect") unready = "the connection is lost";
+      else if (type === "reconnect") unready = undefined;
+    }
+    unready = "the connection is closed";
+  }
+  void watch();
+  return () => unready;
+}

@@ -1,11 +1,12 @@
-import { attributeAt, type Found, isTrue } from "../config/view.ts";
-import { type Attribute, attributeNodeOf, attributeOf, childrenOf } from "../config/xml.ts";
+import { attributeAt, below, elementsAt, type Found, isTrue } from "../config/view.ts";
+import { type Attribute, attributeNodeOf, attributeOf } from "../config/xml.ts";
 import { durationSeconds } from "./check-value.ts";
 import type { Examination } from "./examination.ts";
 import { handlersAt, type NodeProcess } from "./hosts.ts";
 import { quoted } from "./report.ts";
 
 const ASPNETCORE = "system.webServer/aspNetCore";
+const HTTP_PLATFORM = "system.webServer/httpPlatform";
 
 /** ASP.NET Core Module and what it starts, when that is Node. */
 export function checkProcess(examination: Examination): void {
@@ -13,17 +14,26 @@ export function checkProcess(examination: Examination): void {
   const { httpPlatform, iisnode, process } = hosts;
   if (httpPlatform) reportHost(httpPlatform, "http-platform");
   if (iisnode) reportHost(iisnode, "iisnode");
+  // Whatever HttpPlatformHandler starts, in whatever language; of .NET's own module only Node is ours to judge.
+  const started = [
+    ...elementsAt(examination.view, HTTP_PLATFORM),
+    ...(process ? sectionsOf(examination) : []),
+  ];
+  for (const section of started) checkEnvironment(section, examination);
   if (!process) return;
   checkProgram(process, examination);
-  checkEnvironment(process, examination);
   checkHandler(process, examination);
   checkLimits(process, examination);
   checkTokenHandles(process, examination);
 
   function reportHost({ element, layer }: Found, code: "http-platform" | "iisnode"): void {
-    const found = `The handler ${quoted(attributeOf(element, "name") ?? "")} hands requests to ${attributeOf(element, "modules")}.`;
+    const found = `Requests are handed on by ${attributeOf(element, "modules") ?? element.tagName}.`;
     report(code, { layer, node: element }, { found, gateway });
   }
+}
+
+function sectionsOf({ view }: Examination): readonly Found[] {
+  return elementsAt(view, ASPNETCORE);
 }
 
 /** The value in force, or the element where it would stand. */
@@ -72,16 +82,13 @@ function unquotedPathIn(args: string): string | undefined {
 /** `0.0.0.0` and `::`, where programs are told to listen. */
 const EVERYWHERE = /(?:^|[\s=/"'])(?:0\.0\.0\.0|\[::\])(?::|$|[\s"'])/;
 
-function checkEnvironment(process: NodeProcess, examination: Examination): void {
-  const { report } = examination;
-  const { element, layer, arguments: args } = process;
-  if (EVERYWHERE.test(args)) {
-    const { place } = settingOf(process, examination, "arguments");
-    report("listens-everywhere", place, { found: `arguments=${quoted(args)}.` });
+/** What a section hands to the process it starts. */
+function checkEnvironment({ element, layer }: Found, { report }: Examination): void {
+  const args = attributeNodeOf(element, "arguments");
+  if (args && EVERYWHERE.test(args.value)) {
+    report("listens-everywhere", { layer, node: args }, { found: `arguments=${quoted(args.value)}.` });
   }
-  for (const variable of childrenOf(element, "environmentVariables").flatMap((each) =>
-    childrenOf(each, "environmentVariable"),
-  )) {
+  for (const variable of below(element, "environmentVariables/environmentVariable")) {
     const name = attributeOf(variable, "name") ?? "";
     const value = attributeOf(variable, "value") ?? "";
     const node = attributeNodeOf(variable, "name") ?? variable;
@@ -152,17 +159,14 @@ function checkLimits(process: NodeProcess, examination: Examination): void {
   }
 }
 
-/** Where Windows signs nobody in there are no handles. */
+/** Where Windows signs nobody in there are no handles; where that is not known, there may be. */
 function checkTokenHandles(process: NodeProcess, examination: Examination): void {
   const { view, report } = examination;
   const setting = settingOf(process, examination, "forwardWindowsAuthToken");
   if (setting.value !== undefined && !isTrue(setting.value)) return;
-  const windows = attributeAt(
-    view,
-    "system.webServer/security/authentication/windowsAuthentication",
-    "enabled",
-  );
-  if (view.knowsHost && !isTrue(windows?.value)) return;
-  const found = `forwardWindowsAuthToken is ${setting.value ?? "true, the default"}${windows && isTrue(windows.value) ? ", and Windows authentication is on" : ""}.`;
-  report("token-handles-leak", setting.place, { found });
+  const path = "system.webServer/security/authentication/windowsAuthentication";
+  const isOn = isTrue(attributeAt(view, path, "enabled")?.value);
+  if (view.knowsHost && !isOn) return;
+  const found = `forwardWindowsAuthToken is ${setting.value ?? "true, the default"}${isOn ? ", and Windows authentication is on" : ""}.`;
+  report("token-handles-leak", setting.place, { found, ...(!isOn && { severity: "warning" }) });
 }

@@ -26,6 +26,23 @@ export function checkSchema(view: View, report: Report): void {
     checkDuplicates(elementsAt(view, path), facts, report);
   }
   checkProxySection(view, report);
+  checkRewriteGroup(view, report);
+}
+
+const REWRITE_GROUP = "system.webServer/rewrite";
+
+/** A rule that stands beside the lists of rules instead of in one. */
+function checkRewriteGroup(view: View, report: Report): void {
+  const known = Object.keys(SECTIONS)
+    .filter((path) => path.startsWith(`${REWRITE_GROUP}/`))
+    .map((path) => path.slice(REWRITE_GROUP.length + 1));
+  for (const { element, layer } of elementsAt(view, REWRITE_GROUP)) {
+    for (const child of childrenOf(element)) {
+      if (known.some((name) => isSameName(name, child.tagName))) continue;
+      const found = `<${child.tagName}> in <rewrite>, which has ${known.join(", ")}.`;
+      report("element-unknown", { layer, node: child }, { found });
+    }
+  }
 }
 
 /** Comments are of the file, whatever section they stand in. */

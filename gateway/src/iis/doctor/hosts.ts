@@ -38,7 +38,8 @@ export function recogniseHosts(view: View, assume: boolean): Hosts {
   const identityModule = identityModuleAt(view);
   const isMarked = identityModule !== undefined || moduleKeyAt(view) !== undefined;
   const process = processAt(view, assume || isMarked);
-  const httpPlatform = handlerAt(view, /^httpPlatformHandler$/i);
+  const httpPlatform =
+    handlerAt(view, /^httpPlatformHandler$/i) ?? elementsAt(view, "system.webServer/httpPlatform").at(-1);
   const iisnode = handlerAt(view, /^iisnode$/i);
   return {
     rules,

@@ -36,9 +36,11 @@ export const LOCKS: Readonly<Record<string, LockFacts>> = {
     ],
   ]),
   ...each("system.webServer", HOST_ONLY, [
-    ...["fastCgi", "globalModules", "httpCompression", "rewrite/globalRules", "security/isapiCgiRestriction"],
+    ...["fastCgi", "globalModules", "rewrite/globalRules", "security/isapiCgiRestriction"],
   ]),
+  // Of httpCompression the template says that nothing unlocks it; yet many a web.config in use has it.
   ...each("system.webServer", DENY, [
+    "httpCompression",
     ...["asp", "cgi", "handlers", "httpLogging", "httpTracing", "isapiFilters", "modules", "odbcLogging"],
     ...["serverRuntime", "serverSideInclude", "webSocket", "rewrite/allowedServerVariables"],
     ...["security/access", "security/applicationDependencies", "security/ipSecurity"],

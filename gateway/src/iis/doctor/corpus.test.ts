@@ -86,4 +86,14 @@ describe("the corpus", () => {
     const missing = (Object.keys(CATALOGUE) as FindingCode[]).filter((code) => !found.has(code));
     assert.deepEqual(missing, []);
   });
+
+  test("the documentation names every kind of finding, as severe as it is", () => {
+    const page = readFileSync(join(import.meta.dirname, "../../../../docs/iis.md"), "utf8");
+    const rows = Object.entries(CATALOGUE).map(([code, { severity, elsewhere = severity, certainty }]) =>
+      ["", `\`${code}\``, severity, elsewhere === "hidden" ? "–" : elsewhere, certainty, ""]
+        .join(" | ")
+        .trim(),
+    );
+    assert.deepEqual(page.match(/^\| `[a-z-]+` \| [a-z]+ \| [a-z–]+ \| [a-z]+ \|$/gm), rows);
+  });
 });

@@ -169,12 +169,10 @@ function checkNkey(text: string): Outcome<string> {
 }
 
 function askOf(request: CalloutRequest, facts: RequestFacts, rules: DirectRules): Ask {
-  const way = wayOf(request.client.type);
-  const objection = objectionTo(request, rules);
   return {
     presented: presentedBy(request),
-    action: objection ? refused(objection) : allowed({ verb: "connect", way }),
-    unless: (grant) => unkeepable(grant, rules),
+    action: allowed({ verb: "connect", way: wayOf(request.client.type) }),
+    unless: (grant) => objectionTo(request, rules) ?? unkeepable(grant, rules),
     facts,
   };
 }

@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
-import type { Outcome, Refusal } from "../refusal.ts";
+import { allowed, type Outcome, type Refusal } from "../refusal.ts";
 import { createVerifyBearer } from "./bearer.ts";
-import { createIdentify, type Identify } from "./identify.ts";
+import { createIdentify, type Identify, type VerifyCredential } from "./identify.ts";
 import type { Identity, Presented, Proof } from "./identity.ts";
 import { createIssuers } from "./issuer.ts";
 import type { Session } from "./session.ts";
 import {
+  createSessionStands,
   createVerifySession,
   type RenewSession,
   sessionHashOf,
@@ -31,12 +32,18 @@ interface Bench {
   signIn(overrides?: Partial<Session>): Promise<string>;
 }
 
-function benchOf(renew: RenewSession = () => assert.fail("no renewal expected"), idleSeconds = 1_800): Bench {
+function benchOf(
+  renew: RenewSession = () => assert.fail("no renewal expected"),
+  idleSeconds = 1_800,
+  verifyCredential?: VerifyCredential,
+): Bench {
   const sessions = createMemorySessions();
   const issuers = createIssuers([{ name: "demo", url: issuer.url, audience: "countersign" }]);
   const identify = createIdentify({
     verifyBearer: createVerifyBearer({ issuers }),
     verifySession: createVerifySession({ issuers, sessions, renew, idleSeconds, graceSeconds: 3_600 }),
+    sessionStands: createSessionStands({ sessions, idleSeconds }),
+    ...(verifyCredential && { verifyCredential }),
     notBefore: (key) => sessions.notBefore(key),
     origins: ["https://apps.example.com"],
   });
@@ -322,3 +329,39 @@ test("identify() renews a session when it is due, and lets nothing outlive its r
   assert.equal(late.ok && late.value.expiresAt, signedInAt + 1_200 + 3_600);
   assert.equal(asked, 1);
 });
+
+const SHOWN: Proof = { kind: "credential", jwt: "j", nonce: "n", sig: "s" };
+
+test("identify() takes a credential for the proof it was given for, as long as that stands", async () => {
+  let identity: Identity | undefined;
+  const bench = benchOf(undefined, undefined, () => (identity ? allowed(identity) : assert.fail("none")));
+  const id = await bench.signIn();
+  const own = await bench.identify(present([{ kind: "session", id }]), now);
+  assert.ok(own.ok);
+  identity = own.value;
+  // No page sends it, so that it counts without what an ambient proof needs.
+  const shown = present([SHOWN], { fetchSite: null });
+  assert.deepEqual(await bench.identify(shown, now), own);
+  // The session is gone from the store, by whatever way: nothing that was made from it gets in.
+  await bench.sessions.delete(sessionHashOf(id));
+  const gone = await bench.identify(shown, now);
+  assert.deepEqual(gone, { ok: false, refusal: { reason: "session_unknown" } });
+});
+
+test("identify() refuses a credential made before its user was signed out, and all where none are given", async () => {
+  const token = await bearerIdentity();
+  const bench = benchOf(undefined, undefined, () => allowed(token));
+  const shown = present([SHOWN]);
+  assert.deepEqual(await bench.identify(shown, now), allowed(token));
+  await bench.sessions.raiseNotBefore({ user: token.user }, token.provedAt);
+  const out = await bench.identify(shown, now);
+  assert.equal(!out.ok && out.refusal.reason, "proof_revoked");
+  const none = await benchOf().identify(shown, now);
+  assert.equal(!none.ok && none.refusal.reason, "proof_invalid");
+});
+
+async function bearerIdentity(): Promise<Identity> {
+  const outcome = await benchOf().identify(present([bearer()]), now);
+  assert.ok(outcome.ok);
+  return outcome.value;
+}

@@ -87,13 +87,18 @@ export function createIdentify({
   return function identify(presented, now) {
     const [first, ...rest] = presented.proofs;
     if (!first) return refused({ reason: "proof_missing" });
-    if (presented.proofs.some((proof) => proof.kind !== "bearer")) {
+    if (presented.proofs.some(isAmbient)) {
       const counts = checkAmbient(presented, allowedOrigins);
       if (!counts.ok) return counts;
     }
     if (rest.length === 0) return judge(first, now);
     return Promise.all(presented.proofs.map((proof) => judge(proof, now))).then(unite);
   };
+}
+
+/** Whether a browser attaches it by itself, or what stands in front does for it. */
+function isAmbient({ kind }: Proof): boolean {
+  return kind !== "bearer" && kind !== "credential";
 }
 
 const NO_CREDENTIALS: Refusal = { reason: "proof_invalid", why: "no credentials are given here" };

@@ -47,7 +47,10 @@ export function openCalloutListener(parts: CalloutListenerParts): CalloutListene
   let isTurnDue = false;
 
   function take(error: Error | null, message: Msg): void {
-    if (error) return;
+    if (error) {
+      onSilence(error.message);
+      return;
+    }
     if (waiting.length + answering.size >= waitingMax) {
       onSilence("too many questions at once");
       return;

@@ -16,7 +16,7 @@ listen: ${listen}
 ${origins.length === 0 ? "" : `origins: [ ${origins.map(quoted).join(", ")} ]\n`}${issuers}
 # IIS discards what its process writes to standard output, and a service's goes into a log that rotates away.
 audit: [ { file: logs/audit.jsonl, rotate: 100MiB }, { stream: AUDIT } ]
-state: state
+${behind === "iis-ancm" ? "log: { file: logs/gateway.log }\n" : ""}state: state
 `;
 }
 

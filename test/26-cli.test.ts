@@ -167,8 +167,8 @@ limits: { body: 1GiB, drain: ten }
 
   test("finds keys that were made for another kind of cluster", async () => {
     const yaml = (await readFile(stack.configFile, "utf8")).replace(
-      /^nats:$/m,
-      "nats:\n  mode: hosted\n  dangerously-without-trusted-proxy: true",
+      /^ {2}mode: operator$/m,
+      "  mode: hosted\n  dangerously-without-trusted-proxy: true",
     );
     const { code, out, err } = await run(`serve --check --config ${await file("hosted.yaml", yaml)}`);
     assert.deepEqual([code, out], [2, ""]);

@@ -79,8 +79,13 @@ async function variables(): Promise<Readonly<Record<string, string>>> {
     token: stack.token("carol"),
     body: JSON.stringify({ files: [{ path: "policy.yaml", text: policy }] }),
   });
+  const token = stack.token("alice");
+  await stack.call("/v1/publish?subject=orders.eu.1.create&stream=ORDERS", { method: "POST", token });
+  const fetched = await stack.call("/v1/fetch?stream=ORDERS&consumer=desk", { method: "POST", token });
+  const [message] = fetched.json().messages as readonly JsonObject[];
   return {
-    TOKEN: stack.token("alice"),
+    TOKEN: token,
+    ACK: String(message?.ack),
     ADMIN: String(stack.adminUrl),
     COOKIE: (await signInAs("alice", stack.gatewayUrl)).cookie,
     LOGOUT_TOKEN: logoutToken(),

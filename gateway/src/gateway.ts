@@ -15,6 +15,7 @@ import { openCallout, verifyCredentialOf } from "./compose/open-callout.ts";
 import { type NatsAccess, openState, type State } from "./compose/open-state.ts";
 import { ReadinessList, Running } from "./compose/running.ts";
 import type { Config } from "./config/config.ts";
+import { createConsume } from "./consume.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
 import { messageOf } from "./errors.ts";
@@ -159,8 +160,10 @@ async function compose(base: Base): Promise<Gateway> {
     kick: { ...admin, endUser: direct.endUser },
   };
   const idempotentId = createIdempotentId(keys.clusterSecret.subkey("idempotent-id"));
+  const ackKey = (): Buffer => keys.clusterSecret.subkey("ack-handle");
   const parts: EndpointParts = {
     ...{ ...flow, clock, presentedOf },
+    ackKey,
     messageIdOf: (identity, ...of) => idempotentId(holderOf(identity), ...of),
   };
   const { promise: shutdownAsked, resolve: onShutdown } = Promise.withResolvers<void>();
@@ -342,7 +345,9 @@ function replierBy(senderOf: SenderOf): PublishParts["replierOf"] {
 function createFlow(
   base: Base,
   { sessions, policy, issuers, signIn, pool, ...parts }: FlowParts,
-): Pick<EndpointParts, "admit" | "effects" | "keyValue" | "streams"> & { readonly native: Native } {
+): Pick<EndpointParts, "admit" | "effects" | "keyValue" | "consume" | "streams"> & {
+  readonly native: Native;
+} {
   const { config, clock } = base;
   const { control, directory, sealKeys, audit, instance, keys, credentialFor } = parts;
   const seals = { issuer: config.publicUrl, audience: config.trustDomain };
@@ -370,10 +375,17 @@ function createFlow(
   const attempts = createAttemptKv(control);
   const effects = createPublish({ pool, ...seals, workload, ...sealing, replierOf, attempts, ...recorded });
   const { store } = effects;
+  const arrivalOf = createArrivals(senderOf, clock);
   return {
     ...{ admit, effects },
     keyValue: createKeyValue({ pool, store, complete: createCompletions(recorded) }),
-    streams: createSubscribe({ pool, arrivalOf: createArrivals(senderOf, clock), ...recorded }),
+    consume: createConsume({
+      pool,
+      arrivalOf,
+      ackKey: () => keys.clusterSecret.subkey("ack-handle"),
+      ...recorded,
+    }),
+    streams: createSubscribe({ pool, arrivalOf, ...recorded }),
     native: openNative(base, {
       ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },
       names: { ...seals, workload },

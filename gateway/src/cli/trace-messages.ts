@@ -109,16 +109,10 @@ function idOf({ message }: StoredMessage): string | undefined {
 
 async function judged(stored: StoredMessage, verify: Verifier): Promise<MessageEvent> {
   const { stream, sequence, atMs, message } = stored;
-  const event = {
-    source: "message",
-    atMs,
-    stream,
-    sequence,
-    subject: message.subject,
-    id: idOf(stored),
-  } as const;
+  const { subject, headers, payload } = message;
+  const event = { source: "message", atMs, stream, sequence, subject, id: idOf(stored) } as const;
   try {
-    const { sender, txn, id, claims } = await verify({ ...message, brokerTime: atMs / 1000 });
+    const { sender, txn, id, claims } = await verify({ subject, headers, payload, brokerTime: atMs / 1000 });
     const { user, actor } = sender;
     const requestId = claims.rctx.rid;
     return {

@@ -9,6 +9,7 @@ import { type AuthParts, addAuth } from "../endpoints/auth.ts";
 import { addCredentials } from "../endpoints/credentials.ts";
 import { addDemo } from "../endpoints/demo.ts";
 import { addExplain } from "../endpoints/explain.ts";
+import { addFetch } from "../endpoints/fetch.ts";
 import { addHealth } from "../endpoints/health.ts";
 import { addJwks } from "../endpoints/jwks.ts";
 import { addKv } from "../endpoints/kv.ts";
@@ -58,6 +59,7 @@ export function addEntrances(
     addPublish(messages, parts);
     addRequest(messages, parts);
     addKv(messages, parts);
+    addFetch(messages, parts);
   });
   addSubscribe(app, parts);
   addNats(app, { ...parts, native, publicUrl: config.publicUrl });

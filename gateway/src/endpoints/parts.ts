@@ -1,5 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { Admit } from "../admit.ts";
+import type { Consume } from "../consume.ts";
 import type { Identity, Presented } from "../identity/identity.ts";
 import type { KeyValue } from "../key-value.ts";
 import type { Publish } from "../publish.ts";
@@ -12,6 +13,9 @@ export interface EndpointParts {
   readonly admit: Admit;
   readonly effects: Publish;
   readonly keyValue: KeyValue;
+  readonly consume: Consume;
+  /** The subkey `ack-handle` of the cluster secret. */
+  readonly ackKey: () => Buffer;
   readonly streams: Subscribe;
   /** What the request presents, read from its raw headers and from what its hop, which is proven, says. */
   readonly presentedOf: (request: Pick<FastifyRequest, "raw" | "hop">) => Outcome<Presented>;

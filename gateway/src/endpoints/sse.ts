@@ -33,7 +33,7 @@ const OURS = /^(?:seal-|txn-token$|nats-|traceparent$|content-type$)/i;
 export function eventText({ arrival, sender }: StreamEvent, eventId?: string): string {
   let data = written.get(arrival);
   if (data === undefined) {
-    data = `data: ${JSON.stringify(bodyOf(arrival, sender))}\n\n`;
+    data = `data: ${JSON.stringify(messageBody(arrival, sender))}\n\n`;
     written.set(arrival, data);
   }
   return eventId === undefined ? data : `id: ${eventId}\n${data}`;
@@ -42,7 +42,8 @@ export function eventText({ arrival, sender }: StreamEvent, eventId?: string): s
 /** What is the same for every reader is written once. */
 const written = new WeakMap<Arrival, string>();
 
-function bodyOf({ message, at }: Arrival, sender: Sender): object {
+/** A message as JSON shows it, with what its seal proves. */
+export function messageBody({ message, at }: Arrival, sender: Sender): object {
   const contentType = headerOf(message.headers, "content-type");
   const { verified } = sender;
   return {

@@ -1,39 +1,31 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { createAdmit, createRecordRefused } from "./admit.ts";
-import type { AuditLog } from "./audit/record.ts";
-import { createCompletions } from "./completions.ts";
+import { createRecordRefused } from "./admit.ts";
 import type { Base } from "./compose/base.ts";
 import { type CredentialFor, createCredentialFor } from "./compose/credentials.ts";
 import { type Direct, openDirect } from "./compose/direct.ts";
 import { addEntrances } from "./compose/entrances.ts";
 import { instanceNameOf, loadKeys, natsServersOf } from "./compose/from-config.ts";
-import { startedByIis, verifyVouchedOf } from "./compose/hop.ts";
+import { startedByIis } from "./compose/hop.ts";
 import { type AdminParts, startAdmin, startPublic } from "./compose/listeners.ts";
-import { openNative } from "./compose/native.ts";
 import { openAudit } from "./compose/open-audit.ts";
-import { openCallout, verifyCredentialOf } from "./compose/open-callout.ts";
-import { type NatsAccess, openState, type State } from "./compose/open-state.ts";
+import { openCallout } from "./compose/open-callout.ts";
+import { type NatsAccess, openState } from "./compose/open-state.ts";
 import { ReadinessList, Running } from "./compose/running.ts";
 import type { Config } from "./config/config.ts";
-import { createConsume } from "./consume.ts";
+import { createFlow, type GrantOf, grantUnder } from "./create-flow.ts";
 import type { NatsKeys } from "./credentials/nats-keys.ts";
 import type { EndpointParts } from "./endpoints/parts.ts";
-import { messageOf } from "./errors.ts";
 import { type FollowParts, PolicyFollower } from "./follow-policy.ts";
-import { createVerifyBearer } from "./identity/bearer.ts";
 import { cookieNameOf } from "./identity/cookie.ts";
-import { createIdentify, revocationOf } from "./identity/identify.ts";
-import { holderOf, type Identity } from "./identity/identity.ts";
+import { holderOf } from "./identity/identity.ts";
 import { createIssuers, type Issuers } from "./identity/issuer.ts";
 import { parsePresented } from "./identity/present.ts";
 import type { NotBeforeKey } from "./identity/session.ts";
 import { createSignIn, type SignIn } from "./identity/sign-in.ts";
-import { createKeyValue } from "./key-value.ts";
 import { createIdempotentId } from "./keys/idempotent-id.ts";
 import type { Logger } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import type { Native } from "./native/native.ts";
-import { createAttemptKv } from "./nats/attempt-kv.ts";
 import type { Pool } from "./nats/connection.ts";
 import { createDial } from "./nats/dial.ts";
 import { createIdentityDial } from "./nats/identity-dial.ts";
@@ -42,13 +34,8 @@ import { watchPolicy } from "./nats/policy-watch.ts";
 import { createPool } from "./nats/pool.ts";
 import type { SessionKv } from "./nats/session-kv.ts";
 import { judgeCandidate, loadCandidate } from "./policy/candidate.ts";
-import type { Grant } from "./policy/grant.ts";
 import { createLivePolicy, type LivePolicy } from "./policy/live.ts";
-import { createPublish, type PublishParts } from "./publish.ts";
-import { createRate } from "./rate.ts";
-import { createSealTurn } from "./seal-turn.ts";
-import { createSenderOf, type SenderOf } from "./sender.ts";
-import { createArrivals, createSubscribe, type Subscribe } from "./subscribe.ts";
+import type { Subscribe } from "./subscribe.ts";
 import type { Clock, EpochSeconds } from "./time.ts";
 
 /** A running gateway. */
@@ -237,20 +224,6 @@ function endAll(key: NotBeforeKey, at: EpochSeconds, { streams, pool, direct, na
   direct.connections.end(key, at);
 }
 
-type GrantOf = (identity: Identity) => Grant | undefined;
-
-function grantUnder(policy: LivePolicy, { clock, log }: Base): GrantOf {
-  return function grantOf(identity) {
-    try {
-      return policy.grantOf(identity, clock());
-    } catch (error) {
-      // One grant that grows too large must not keep the others from being narrowed.
-      log.error({ user: identity.user, why: messageOf(error) }, "no grant under the new policy");
-      return undefined;
-    }
-  };
-}
-
 /** Another policy ends the streams of whoever lost the right, then the connections of all take up their new grants. */
 function narrowWithPolicy(
   policy: LivePolicy,
@@ -319,81 +292,6 @@ function openPool(
   const pool = createPool({ ...identityDial, clock, onFault }, limits);
   running.add(() => pool.close());
   return pool;
-}
-
-interface FlowParts extends State {
-  readonly policy: LivePolicy;
-  readonly issuers: Issuers;
-  readonly signIn: SignIn | undefined;
-  readonly audit: AuditLog;
-  readonly pool: Pool;
-  readonly instance: string;
-  readonly keys: NatsKeys;
-  readonly credentialFor: CredentialFor;
-}
-
-/** A reply without a seal is nobody's, and its sender is not asked for. */
-function replierBy(senderOf: SenderOf): PublishParts["replierOf"] {
-  return async (reply, to) => {
-    if (!reply.headers.some(([name]) => /^(?:seal-|txn-token$)/i.test(name))) return undefined;
-    const sender = await senderOf.reply(reply, { to });
-    return sender.verified ? sender.user : undefined;
-  };
-}
-
-/** The one flow: identify, decide, record; then one of the effects. */
-function createFlow(
-  base: Base,
-  { sessions, policy, issuers, signIn, pool, ...parts }: FlowParts,
-): Pick<EndpointParts, "admit" | "effects" | "keyValue" | "consume" | "streams"> & {
-  readonly native: Native;
-} {
-  const { config, clock } = base;
-  const { control, directory, sealKeys, audit, instance, keys, credentialFor } = parts;
-  const seals = { issuer: config.publicUrl, audience: config.trustDomain };
-  const workload = `countersign/${instance}`;
-  const sealing = {
-    sealingKey: () => sealKeys.current(),
-    sealFormOf: (subject: string) => policy.sealRuleOf(subject).form,
-  };
-  const isDurable = (subject: string) => policy.sealRuleOf(subject).durable;
-  const withinRate = createRate();
-  const senderOf = createSenderOf({ ...seals, directory, clock });
-  const verifyVouched = verifyVouchedOf(base, sessions);
-  const verifyCredential = verifyCredentialOf(config, keys);
-  const identify = createIdentify({
-    verifyBearer: createVerifyBearer({ issuers }),
-    ...(signIn && { verifySession: signIn.verifySession, sessionStands: signIn.sessionStands }),
-    ...(verifyCredential && { verifyCredential }),
-    ...(verifyVouched && { verifyVouched }),
-    notBefore: (key) => sessions.notBefore(key),
-    origins: config.origins,
-  });
-  const recorded = { audit, clock, instance };
-  const admit = createAdmit({ identify, grantOf: policy.grantOf, withinRate, isDurable, ...recorded });
-  const replierOf = replierBy(senderOf);
-  const attempts = createAttemptKv(control);
-  const effects = createPublish({ pool, ...seals, workload, ...sealing, replierOf, attempts, ...recorded });
-  const { store } = effects;
-  const arrivalOf = createArrivals(senderOf, clock);
-  return {
-    ...{ admit, effects },
-    keyValue: createKeyValue({ pool, store, complete: createCompletions(recorded) }),
-    consume: createConsume({
-      pool,
-      arrivalOf,
-      ackKey: () => keys.clusterSecret.subkey("ack-handle"),
-      ...recorded,
-    }),
-    streams: createSubscribe({ pool, arrivalOf, ...recorded }),
-    native: openNative(base, {
-      ...{ admit, withinRate, isDurable, senderOf, control, keys, credentialFor, ...recorded },
-      names: { ...seals, workload },
-      revocationOf: (identity) => revocationOf(identity, (key) => sessions.notBefore(key)),
-      grantOf: grantUnder(policy, base),
-      seal: createSealTurn({ ...sealing, clock, after: "turn" }),
-    }),
-  };
 }
 
 function presentedBy(config: Config): EndpointParts["presentedOf"] {

@@ -4,7 +4,16 @@ import { after, before, test } from "node:test";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
 import { createVerifier } from "@countersign/seal";
 import { Kvm } from "@nats-io/kv";
-import { type Answer, type Call, type JsonObject, startTestStack, type TestStack } from "./support.ts";
+import {
+  type Answer,
+  type Call,
+  type EventReader,
+  type JsonObject,
+  openStream,
+  type StreamedEvent,
+  startTestStack,
+  type TestStack,
+} from "./support.ts";
 
 let stack: TestStack;
 
@@ -143,6 +152,88 @@ test("each is recorded with its decision and what came of it", async () => {
   const got = await kv("GET", "demo-alice.recorded");
   const [read, shown] = await stack.auditOf(got.headers["x-request-id"], 2);
   assert.deepEqual([read?.action, shown?.outcome], ["read-kv carts demo-alice.recorded", "replied"]);
+});
+
+async function list(key: string, who: "alice" | "bob" = "alice"): Promise<Answer> {
+  return stack.call(`/v1/kv/keys?bucket=carts&key=${encodeURIComponent(key)}`, { token: stack.token(who) });
+}
+
+test("keys that have a value are listed, with their revisions, under the pattern that was asked for", async () => {
+  assert.deepEqual((await list("demo-alice.none.>")).json(), { bucket: "carts", keys: [], complete: true });
+  const revisions: number[] = [];
+  for (const key of ["b", "a", "c.d"])
+    revisions.push(revisionOf(await kv("PUT", `demo-alice.list.${key}`, { body: key })));
+  revisionOf(await kv("PUT", "demo-alice.list.gone", { body: "1" }));
+  revisionOf(await kv("DELETE", "demo-alice.list.gone"));
+  const [b, a, d] = revisions;
+  assert.deepEqual((await list("demo-alice.list.>")).json().keys, [
+    { key: "demo-alice.list.a", revision: a },
+    { key: "demo-alice.list.b", revision: b },
+    { key: "demo-alice.list.c.d", revision: d },
+  ]);
+  assert.equal(((await list("demo-alice.list.*")).json().keys as unknown[]).length, 2);
+  assert.equal((await list("demo-alice.>", "bob")).status, 403);
+  assert.equal((await list(">")).status, 400);
+});
+
+function watch(query: string, headers = {}): Promise<EventReader> {
+  return openStream(`${stack.gatewayUrl}/v1/kv/watch?bucket=carts&${query}`, {
+    token: stack.token("alice"),
+    headers,
+  });
+}
+
+function changes(events: readonly StreamedEvent[]): unknown[] {
+  return events
+    .filter(({ event }) => event === "message")
+    .map(({ data }) => [data.key, data.operation, data.data, (data.sender as JsonObject).user]);
+}
+
+test("a watch begins with each key as it is, and goes on with what changes", async () => {
+  await kv("PUT", "demo-alice.watch.a", { body: "0" });
+  await kv("PUT", "demo-alice.watch.a", { body: "1" });
+  await kv("PUT", "demo-alice.watch.b", { body: "1" });
+  const watching = await watch("key=demo-alice.watch.>");
+  await watching.read(3);
+  await kv("PUT", "demo-alice.watch.a", { body: "2" });
+  await kv("DELETE", "demo-alice.watch.b");
+  const events = await watching.read(5);
+  const by = "demo-alice";
+  assert.deepEqual(changes(events), [
+    ["demo-alice.watch.a", "put", "1", by],
+    ["demo-alice.watch.b", "put", "1", by],
+    ["demo-alice.watch.a", "put", "2", by],
+    ["demo-alice.watch.b", "delete", "", by],
+  ]);
+  watching.leave();
+});
+
+test("who comes back with the last id gets the latest of what has changed since, and nothing else", async () => {
+  for (const key of ["a", "b"]) await kv("PUT", `demo-alice.back.${key}`, { body: "1" });
+  const before = revisionOf(await kv("PUT", "demo-alice.back.c", { body: "1" }));
+  for (const body of ["2", "3"]) await kv("PUT", "demo-alice.back.a", { body });
+  await kv("DELETE", "demo-alice.back.b");
+  const expected = [
+    ["demo-alice.back.a", "put", "3", "demo-alice"],
+    ["demo-alice.back.b", "delete", "", "demo-alice"],
+  ];
+  for (const [query, headers] of [
+    [`&last-event-id=KV_carts:${before}`, {}],
+    ["", { "last-event-id": `KV_carts:${before}` }],
+  ] as const) {
+    const watching = await watch(`key=demo-alice.back.*${query}`, headers);
+    assert.deepEqual(changes(await watching.read(3)), expected);
+    watching.leave();
+  }
+  const fresh = await watch("key=demo-alice.back.*&from=new");
+  await fresh.read(1);
+  await kv("PUT", "demo-alice.back.a", { body: "4" });
+  assert.deepEqual(changes(await fresh.read(2)), [["demo-alice.back.a", "put", "4", "demo-alice"]]);
+  fresh.leave();
+  const other = await stack.call("/v1/kv/watch?bucket=carts&key=demo-alice.>&last-event-id=ORDERS:1", {
+    token: stack.token("alice"),
+  });
+  assert.deepEqual([other.status, other.json().code], [400, "invalid_request"]);
 });
 
 test("what cannot be is said in words that help", async () => {

@@ -5,6 +5,7 @@ import { setBounded } from "./bounded-map.ts";
 import { holderOf } from "./identity/identity.ts";
 import type { Connection, InboundMessage, Pool } from "./nats/connection.ts";
 import { type DurableOptions, ensureDurable, type Fetched, fetchMessages } from "./nats/fetch.ts";
+import type { Delivery } from "./nats/reader/delivery.ts";
 import type { Action } from "./policy/action.ts";
 import { consumerName } from "./policy/consumer.ts";
 import type { Grant } from "./policy/grant.ts";
@@ -94,8 +95,8 @@ export function createConsume(parts: ConsumeParts): Consume {
 
   async function shown({ identity }: Admission, { name }: Reading, fetched: Fetched): Promise<Consumed> {
     const { message, delivery, acknowledgement } = fetched;
-    const { stream, sequence, brokerTime } = delivery;
-    const arrival = parts.arrivalOf({ ...message, headers: message.headers, brokerTime });
+    const { stream, sequence } = delivery;
+    const arrival = parts.arrivalOf(storedOf(message, delivery));
     const what = { stream, consumer: name, subject: message.subject, acknowledgement };
     const ack = sealAck(ackKey(), holderOf(identity), what);
     return { arrival, sender: await arrival.sender, sequence, ack };
@@ -128,6 +129,14 @@ export function createConsume(parts: ConsumeParts): Consume {
       return answer.ok ? allowed(undefined) : answer;
     },
   };
+}
+
+/** Without the reply subject, which is the consumer's own. */
+function storedOf(
+  { subject, payload, headers }: InboundMessage,
+  { sequence, brokerTime }: Delivery,
+): InboundMessage {
+  return { subject, payload, headers, sequence, brokerTime };
 }
 
 interface Reading {

@@ -1,6 +1,7 @@
 import type { Admission } from "./admit.ts";
 import type { Done } from "./completions.ts";
 import type { HeaderList, InboundMessage, Pool } from "./nats/connection.ts";
+import { type KeyListing, listKeys } from "./nats/key-listing.ts";
 import type { Message } from "./prepare.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 import type { Store, Stored } from "./store.ts";
@@ -23,6 +24,8 @@ export type Expected = { readonly revision: number } | "absent" | undefined;
 export interface KeyValue {
   /** @returns undefined where nothing was ever written */
   read(admission: Admission, place: Place): Promise<Outcome<Entry | undefined>>;
+  /** @param place  its key may be a pattern */
+  list(admission: Admission, place: Place): Promise<Outcome<KeyListing>>;
   /** @param message  to `$KV.<bucket>.<key>`; a deletion has the header `KV-Operation: DEL` */
   write(admission: Admission, message: Message, place: Place, expected: Expected): Promise<Outcome<Stored>>;
 }
@@ -54,16 +57,26 @@ export function createKeyValue({
     return answer.ok ? entryOf(answer.value) : answer;
   }
 
-  async function read(admission: Admission, place: Place): Promise<Outcome<Entry | undefined>> {
-    const outcome = await get(admission, place);
-    const { txn } = admission.facts;
+  async function listing({ identity, grant }: Admission, place: Place): Promise<Outcome<KeyListing>> {
+    const connection = await pool.connectionFor(identity, grant);
+    if (!connection.ok) return connection;
+    return listKeys({
+      ...{ connection: connection.value, stream: `KV_${place.bucket}`, filter: subjectOf(place) },
+      ...{ user: grant.user, numbers: () => grant.limits.connections },
+    });
+  }
+
+  async function completed<T>({ facts }: Admission, effect: Promise<Outcome<T>>): Promise<Outcome<T>> {
+    const outcome = await effect;
+    const { txn } = facts;
     if (outcome.ok) complete({ txn, outcome: "replied" });
     else complete({ txn, outcome: "failed", why: outcome.refusal.reason });
     return outcome;
   }
 
   return {
-    read,
+    read: (admission, place) => completed(admission, get(admission, place)),
+    list: (admission, place) => completed(admission, listing(admission, place)),
     async write(admission, message, place, expected) {
       const compareWith = expected === "absent" ? 0 : expected?.revision;
       const storing = (revision: number | undefined) => ({

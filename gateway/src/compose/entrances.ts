@@ -13,6 +13,7 @@ import { addFetch } from "../endpoints/fetch.ts";
 import { addHealth } from "../endpoints/health.ts";
 import { addJwks } from "../endpoints/jwks.ts";
 import { addKv } from "../endpoints/kv.ts";
+import { addKvMany } from "../endpoints/kv-many.ts";
 import { addNats } from "../endpoints/nats.ts";
 import type { ApiPlace } from "../endpoints/openapi.ts";
 import { recordOversized } from "../endpoints/oversized.ts";
@@ -59,6 +60,7 @@ export function addEntrances(
     addPublish(messages, parts);
     addRequest(messages, parts);
     addKv(messages, parts);
+    addKvMany(messages, parts);
     addFetch(messages, parts);
   });
   addSubscribe(app, parts);

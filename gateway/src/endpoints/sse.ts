@@ -1,4 +1,4 @@
-import type { HeaderList } from "../nats/connection.ts";
+import type { HeaderList, InboundMessage } from "../nats/connection.ts";
 import type { Arrival, EndCode, Sender, StreamEvent } from "../subscribe.ts";
 import { isoTimeOf } from "../time.ts";
 import { valuesByName } from "./headers.ts";
@@ -20,7 +20,7 @@ const END_RECONNECTS: Readonly<Record<EndCode, boolean>> = {
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** Headers that are ours and say in `sender`, `id` and `txn` what a reader should know of them. */
-const OURS = /^(?:seal-|txn-token$|nats-|traceparent$|content-type$)/i;
+const OURS = /^(?:seal-|txn-token$|nats-|traceparent$|content-type$|kv-operation$)/i;
 
 /**
  * One event of the default type, so that `EventSource.onmessage` receives it; JSON keeps line feeds out. Its
@@ -48,6 +48,7 @@ export function messageBody({ message, at }: Arrival, sender: Sender): object {
   const { verified } = sender;
   return {
     subject: message.subject,
+    ...keyOf(message),
     ...payloadOf(message.payload, contentType),
     ...(contentType !== undefined && { contentType }),
     headers: Object.fromEntries(valuesByName(message.headers.filter(([name]) => !OURS.test(name)))),
@@ -72,6 +73,15 @@ export function positionText(eventId: string): string {
 /** The last event: why the stream ends, and whether to open another. */
 export function endText(code: EndCode): string {
   return `event: end\ndata: ${JSON.stringify({ code, reconnect: END_RECONNECTS[code] })}\n\n`;
+}
+
+/** Of a bucket's message: which key, at which revision, and whether it was written or taken away. */
+function keyOf({ subject, headers, sequence }: InboundMessage): object {
+  const [, key] = /^\$KV\.[^.]+\.(.+)$/.exec(subject) ?? [];
+  if (key === undefined) return {};
+  const mark = headerOf(headers, "kv-operation")?.toUpperCase();
+  const operation = mark === "DEL" ? "delete" : mark === "PURGE" ? "purge" : "put";
+  return { key, ...(sequence !== undefined && { revision: sequence }), operation };
 }
 
 /** Text and JSON as `data`, a string; everything else, and what is not UTF-8, as `dataBase64`. */

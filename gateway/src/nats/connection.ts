@@ -22,6 +22,8 @@ export interface InboundMessage {
   readonly headerBlock?: Uint8Array;
   /** Of a message that only says how something stands, as JetStream's to whoever pulls: 100, 404, 408, 409, 503. */
   readonly status?: number;
+  /** Its place in its stream; absent: it comes as it is published. */
+  readonly sequence?: number;
   /** When its stream took it; absent: it comes as it is published. */
   readonly brokerTime?: EpochSeconds;
 }

@@ -171,7 +171,11 @@ export class Stream {
 
 const NOT_BEGUN = refused({ reason: "nats_unavailable", why: "the stream ended while it was opening" });
 
-function actionOf({ subject, queue }: SubscribeAdmission, reading: StoredReading | undefined): Action {
+function actionOf(
+  { admission, subject, queue }: SubscribeAdmission,
+  reading: StoredReading | undefined,
+): Action {
+  if (admission.action) return admission.action;
   if (reading) return { verb: "read-stream", stream: reading.stream, subject };
   return { verb: "subscribe", subject, ...(queue !== undefined && { queue }) };
 }

@@ -22,6 +22,8 @@ export interface ReaderOptions {
   readonly user: string;
   /** How many numbers the Grant writes out, of now: `limits.connections`. */
   readonly numbers: () => number;
+  /** Brings messages without their payloads. */
+  readonly headersOnly?: true;
 }
 
 /** A consumer of one reader, for as long as it reads. */
@@ -66,7 +68,7 @@ export async function createReaderConsumer(
 
 /** @returns undefined when the number is taken */
 async function create(
-  { connection, stream, filter }: ReaderOptions,
+  { connection, stream, filter, headersOnly }: ReaderOptions,
   name: string,
   from: ReadFrom,
 ): Promise<Outcome<ReaderConsumer> | undefined> {
@@ -78,6 +80,7 @@ async function create(
       filter_subject: filter,
       ...startOf(from),
       ack_policy: "none",
+      ...(headersOnly && { headers_only: true }),
       inactive_threshold: INACTIVE_MS * 1_000_000,
       num_replicas: 1,
       mem_storage: true,

@@ -4,31 +4,23 @@
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type GatewayProcess, startGateway } from "@countersign/devstack/gateway-process.ts";
 import { pretendTicket, WINDOWS_ACCOUNTS, type WindowsUserId } from "@countersign/devstack/iis/accounts.ts";
-import type { AncmBackend, ArrBackend, IisSite } from "@countersign/devstack/iis/site.ts";
-import { startRealIis } from "@countersign/devstack/iis-real.ts";
+import type { AncmBackend, ArrBackend, IisSite, IisSiteOptions } from "@countersign/devstack/iis/site.ts";
+import { SERVER_CONFIG, startRealIis } from "@countersign/devstack/iis-real.ts";
 import { startIisStandIn } from "@countersign/devstack/iis-stand-in.ts";
 import { findFreePort } from "@countersign/devstack/ports.ts";
 import { type Msg, type Subscription, type WsConnectionOptions, wsconnect } from "@nats-io/nats-core";
 import { WebSocket } from "ws";
 import { nativeUrl } from "./native-client.ts";
-import {
-  type Answer,
-  type JsonObject,
-  openStream,
-  queryOf,
-  send,
-  startTestStack,
-  type TestStack,
-} from "./support.ts";
-import { endOf, eventually, signInAs } from "./support-operations.ts";
+import { type Answer, type JsonObject, openStream, queryOf, send, type TestStack } from "./support.ts";
+import { ANONYMOUS, type Deployment, deployProgram, PORTAL, writeDeployment } from "./support-iis.ts";
+import { endOf, eventually, runCommand, signInAs } from "./support-operations.ts";
 
 const POLICY = `
 version: 1
@@ -44,18 +36,15 @@ roles:
       - subscribe orders.eu.>
 `;
 const isReal = process.env.COUNTERSIGN_REAL_IIS === "1";
-const startIis = isReal ? startRealIis : startIisStandIn;
 /** What the stand-in is told to do, and a real one does not do on demand. */
 const onStandIn = { skip: isReal && "a real IIS is not told to do this" };
 const PUBLISH = "/v1/publish?subject=orders.eu.1.create";
-const PROOF = randomBytes(32).toString("base64url");
-const KEY = randomBytes(32).toString("base64");
-const ANONYMOUS = ["/healthz", "/.well-known/jwks.json", "/auth/backchannel-logout"];
 /** As scripts outside browsers do, for proofs that come by themselves. */
 const DELIBERATE = { "countersign-request": "1" };
 
-/** One variant of the whole: NATS, provider, the gateway, and the stand-in before it at the public URL. */
+/** One variant of the whole: NATS, provider, the gateway, and IIS before it at the public URL. */
 interface Bench {
+  readonly deployment: Deployment;
   readonly stack: TestStack;
   readonly site: IisSite;
   /** Where the gateway itself listens. */
@@ -65,36 +54,21 @@ interface Bench {
   readonly stop: () => Promise<void>;
 }
 
+/** As `countersign iis init` writes it, but that Windows authentication is off until a test switches it on. */
 async function startBench(kind: "ancm" | "arr"): Promise<Bench> {
   const port = await findFreePort();
-  const stack = await startTestStack({
-    gateway: false,
-    policy: POLICY,
-    configure: (yaml) => {
-      const listen =
-        kind === "ancm"
-          ? "{ behind: iis-ancm }"
-          : `{ address: '127.0.0.1:${port}', behind: iis-arr, proof: { file: proof } }`;
-      return yaml
-        .replace(/^listen: .*$/m, `listen: ${listen}`)
-        .replace(/^issuers:$/m, "issuers:\n  iis: { windows-auth: true, key: { file: iis.key } }");
-    },
-  });
-  writeFileSync(join(stack.stateDir, "proof"), PROOF, { mode: 0o600 });
-  writeFileSync(join(stack.stateDir, "iis.key"), KEY, { mode: 0o600 });
-  const backend: AncmBackend | ArrBackend =
-    kind === "ancm" ? { kind, configFile: stack.configFile } : { kind, port, proof: PROOF };
-  const site = await startIis({
-    port: Number(new URL(stack.gatewayUrl).port),
-    logFolder: stack.stateDir,
-    backend,
-    identityModule: { key: KEY },
-    anonymousPaths: ANONYMOUS,
-  });
+  const deployment = await writeDeployment(`iis-${kind}`, port, POLICY);
+  const { stack, name } = deployment;
+  const { configFile, gatewayUrl: publicUrl, stateDir } = stack;
+  const program = isReal ? await deployProgram(deployment) : undefined;
+  const site = isReal
+    ? startRealIis({ path: stateDir, name, port: Number(new URL(publicUrl).port) })
+    : await startIisStandIn(standInFor(deployment, backendOf(kind, deployment, port)));
+  site.setWindowsAuthentication(false);
   let gateway: GatewayProcess | undefined;
-  if (kind === "arr")
-    gateway = await startGateway({ configFile: stack.configFile, publicUrl: stack.gatewayUrl });
+  if (kind === "arr") gateway = await startGateway({ configFile, publicUrl, ...(program && { program }) });
   return {
+    deployment,
     stack,
     site,
     gatewayPort: () => site.process()?.port ?? port,
@@ -107,12 +81,33 @@ async function startBench(kind: "ancm" | "arr"): Promise<Bench> {
   };
 }
 
+function backendOf(
+  kind: "ancm" | "arr",
+  { stack: { configFile }, proof }: Deployment,
+  port: number,
+): AncmBackend | ArrBackend {
+  return kind === "ancm" ? { kind, configFile } : { kind, port, ...(proof !== undefined && { proof }) };
+}
+
+/** What the generator's web.config and script say of the site, in the stand-in's words. */
+function standInFor({ stack, key }: Deployment, backend: AncmBackend | ArrBackend): IisSiteOptions {
+  return {
+    port: Number(new URL(stack.gatewayUrl).port),
+    logFolder: stack.stateDir,
+    backend,
+    identityModule: { key },
+    windowsAuthentication: true,
+    anonymousPaths: ANONYMOUS,
+    preflightPath: "/healthz",
+  };
+}
+
 function windows(user: WindowsUserId): Readonly<Record<string, string>> {
   return { authorization: pretendTicket(user), ...DELIBERATE };
 }
 
 /** The site's log so far, each line by the names of its fields. */
-function iisLog({ logFile, flushLog }: IisSite): readonly Readonly<Record<string, string>>[] {
+function iisLog({ logFile, port, flushLog }: IisSite): readonly Readonly<Record<string, string>>[] {
   flushLog();
   const lines = readFileSync(logFile, "utf8").split("\r\n").filter(Boolean);
   const names =
@@ -122,7 +117,8 @@ function iisLog({ logFile, flushLog }: IisSite): readonly Readonly<Record<string
       .slice(1) ?? [];
   return lines
     .filter((line) => !line.startsWith("#"))
-    .map((line) => Object.fromEntries(line.split(" ").map((value, index) => [names[index] ?? "", value])));
+    .map((line) => Object.fromEntries(line.split(" ").map((value, index) => [names[index] ?? "", value])))
+    .filter((line) => line["s-port"] === String(port));
 }
 
 /** The line of a request that got as far as the gateway. */
@@ -196,6 +192,22 @@ for (const kind of ["ancm", "arr"] as const) {
         ["POST", "/v1/publish", "202", "-"],
       );
       assert.match(line["cs-uri-query"] ?? "", /^subject=orders\.eu\.1\.create/);
+    });
+
+    test("trace joins the log of IIS and the records of the gateway", async () => {
+      const { stack, site } = bench;
+      const answer = await stack.call(PUBLISH, { method: "POST", token: stack.token("alice") });
+      await iisLineOf(site, answer);
+      await stack.auditOf(answer.json().txn, 2);
+      const id = String(answer.headers["x-request-id"]);
+      const sources = ["--config", stack.configFile, "--iis", site.logFile];
+      const { code, out, err } = await runCommand(["trace", id, "--json", ...sources]);
+      const { events, findings } = JSON.parse(out) as Record<"events" | "findings", readonly JsonObject[]>;
+      assert.deepEqual([code, findings], [0, []], err);
+      assert(
+        ["iis", "decision"].every((source) => events.some((event) => event.source === source)),
+        out,
+      );
     });
 
     test("each event arrives before the next is sent", async () => {
@@ -306,7 +318,42 @@ for (const kind of ["ancm", "arr"] as const) {
       assert.deepEqual([record?.remote, record?.hop], ["127.0.0.1", undefined]);
     });
 
-    describe("with Windows authentication", {
+    describe("with Windows authentication, as the generator leaves the site", () => {
+      before(() => bench.site.setWindowsAuthentication(true));
+      after(() => bench.site.setWindowsAuthentication(false));
+
+      test("doctor finds nothing wrong, in the files and from outside", async () => {
+        const { stack, deployment } = bench;
+        const server = isReal ? [SERVER_CONFIG, "--site", deployment.name] : [];
+        const files = [join(stack.stateDir, "site"), ...server];
+        for (const what of [files, ["--through", stack.gatewayUrl]]) {
+          const { code, out, err } = await runCommand(["iis", "doctor", ...what]);
+          assert.equal(code, 0, out + err);
+        }
+      });
+
+      test("a preflight needs no ticket, and comes through by a rule that is for nothing else", async () => {
+        const { stack } = bench;
+        const preflight = { origin: PORTAL, "access-control-request-method": "POST" };
+        const answer = await stack.call(PUBLISH, { method: "OPTIONS", headers: preflight });
+        assert.deepEqual([answer.status, answer.headers["access-control-allow-origin"]], [204, PORTAL]);
+        assert.equal((await stack.call(PUBLISH, { method: "OPTIONS" })).status, 401);
+      });
+
+      test("whoever runs this is signed in by Windows, and known by their SID", {
+        skip: !isReal && "needs Windows",
+      }, () => {
+        const url = `${bench.stack.gatewayUrl}/v1/whoami`;
+        const curl = ["--silent", "--negotiate", "--user", ":", "--header", "Countersign-Request: 1", url];
+        const answer = JSON.parse(execFileSync("curl.exe", curl, { encoding: "utf8" })) as JsonObject;
+        const [, sid] =
+          /"(S-1-5-[0-9-]+)"/.exec(execFileSync("whoami", ["/user", "/fo", "csv"], { encoding: "utf8" })) ??
+          [];
+        assert.deepEqual([answer.issuer, answer.user], ["iis", `iis-${sid}`]);
+      });
+    });
+
+    describe("with Windows authentication, and pretended tickets", {
       skip: isReal && "a real ticket needs a client that has one",
     }, () => {
       before(() => bench.site.setWindowsAuthentication(true));
@@ -395,34 +442,9 @@ for (const kind of ["ancm", "arr"] as const) {
           401,
         );
         for (const path of ANONYMOUS.slice(0, 2)) assert.equal((await stack.call(path)).status, 200, path);
-        const preflight = await stack.call("/v1/publish", {
-          method: "OPTIONS",
-          headers: { origin: new URL(stack.gatewayUrl).origin, "access-control-request-method": "POST" },
-        });
-        assert.equal(preflight.status, 204);
       });
     });
   });
-}
-
-if (isReal) {
-  for (const kind of ["ancm", "arr"] as const) {
-    test(`behind ${kind}, Windows signs in whoever runs this, and the gateway knows their SID`, async () => {
-      const { stack, site, stop } = await startBench(kind);
-      try {
-        site.setWindowsAuthentication(true);
-        const url = `${stack.gatewayUrl}/v1/whoami`;
-        const curl = ["--silent", "--negotiate", "--user", ":", "--header", "Countersign-Request: 1", url];
-        const answer = JSON.parse(execFileSync("curl.exe", curl, { encoding: "utf8" })) as JsonObject;
-        const [, sid] =
-          /"(S-1-5-[0-9-]+)"/.exec(execFileSync("whoami", ["/user", "/fo", "csv"], { encoding: "utf8" })) ??
-          [];
-        assert.deepEqual([answer.issuer, answer.user], ["iis", `iis-${sid}`]);
-      } finally {
-        await stop();
-      }
-    });
-  }
 }
 
 test("the process that IIS started ends when IIS asks: streams are told, and the next request starts another", async () => {
@@ -472,8 +494,8 @@ test(
   "a timeout of IIS that is shorter than the heartbeat cuts a stream, and its log says why",
   onStandIn,
   async () => {
-    const { stack, site, gatewayPort, stop } = await startBench("arr");
-    const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, requestTimeoutMs: 300 } as const;
+    const { deployment, stack, site, gatewayPort, stop } = await startBench("arr");
+    const backend = { ...backendOf("arr", deployment, gatewayPort()), requestTimeoutMs: 300 };
     const hasty = await startIisStandIn({ logFolder: join(stack.stateDir, "hasty"), backend });
     try {
       const url = `${hasty.url}/v1/subscribe?${queryOf(["orders.eu.>"])}`;
@@ -493,8 +515,8 @@ test(
   "ARR's own buffer holds events back: what the setting of our generator does not",
   onStandIn,
   async () => {
-    const { stack, gatewayPort, stop } = await startBench("arr");
-    const backend = { kind: "arr", port: gatewayPort(), proof: PROOF, minResponseBuffer: 262_144 } as const;
+    const { deployment, stack, gatewayPort, stop } = await startBench("arr");
+    const backend = { ...backendOf("arr", deployment, gatewayPort()), minResponseBuffer: 262_144 };
     const holding = await startIisStandIn({ logFolder: join(stack.stateDir, "holding"), backend });
     try {
       const token = stack.token("alice");
@@ -518,15 +540,10 @@ test(
 );
 
 test("handles of Windows tokens are refused loudly: nobody could close them", onStandIn, async () => {
-  const { stack, site, stop } = await startBench("ancm");
+  const { deployment, stack, site, gatewayPort, stop } = await startBench("ancm");
   await site.stop();
-  const leaking = await startIisStandIn({
-    port: site.port,
-    logFolder: stack.stateDir,
-    backend: { kind: "ancm", configFile: stack.configFile, forwardWindowsAuthToken: true },
-    identityModule: { key: KEY },
-    windowsAuthentication: true,
-  });
+  const backend = { ...backendOf("ancm", deployment, gatewayPort()), forwardWindowsAuthToken: true };
+  const leaking = await startIisStandIn(standInFor(deployment, backend));
   try {
     const answer = await stack.call("/v1/whoami", { headers: windows("alice") });
     assert.deepEqual([answer.status, answer.json().code], [503, "unavailable"]);
@@ -534,7 +551,7 @@ test("handles of Windows tokens are refused loudly: nobody could close them", on
     const [record] = await stack.auditOf(answer.headers["x-request-id"], 1);
     const { refusal } = record ?? {};
     assert.match(String((refusal as JsonObject).why), /forwardWindowsAuthToken="false"/);
-    const logFile = join(stack.stateDir, "ancm-process.log");
+    const logFile = join(stack.stateDir, "logs", "gateway.log");
     await eventually("the line in the operator's log", () =>
       readFileSync(logFile, "utf8").includes("requests are refused for how IIS is set up") ? true : undefined,
     );

@@ -8,10 +8,10 @@
  *  - request filtering, the order of the pipeline, the log's format: Microsoft's documentation and public log files.
  *  - ARR: documentation of its proxy page, and reports; its source is not public.
  *
- * Do not trust it on: when exactly ARR lets a buffered answer go; whether ARR takes away a client's own X-ARR-*; which
- * Win32 status stands in the log for a failure; what HTTP.sys rejects before IIS; NTLM's several round trips (a pretended
- * ticket stands in their place); TLS and client certificates; compression; caching. `.github/workflows/windows-iis.yml`
- * asks a real one.
+ * Do not trust it on: whether authentication goes by the path that a rule has set; when exactly ARR lets a buffered
+ * answer go; whether ARR takes away a client's own X-ARR-*; which Win32 status stands in the log for a failure; what
+ * HTTP.sys rejects before IIS; NTLM's several round trips (a pretended ticket stands in their place); TLS and client
+ * certificates; compression; caching. `.github/workflows/windows-iis.yml` asks a real one.
  */
 import { once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
@@ -46,6 +46,8 @@ interface Passage {
   readonly headers: Headers;
   /** Decoded. */
   path: string;
+  /** What is asked of the handler, when a rule has put it in the place of the path and query. */
+  readonly rewritten: string | undefined;
   query: string;
   account: WindowsAccount | undefined;
 }
@@ -126,7 +128,7 @@ class Site implements IisSite {
   /** Everything up to the handler: filtering, our module, authentication, URL Rewrite. */
   #enter(request: IncomingMessage): Passage | { readonly rejected: Rejected; readonly passage: Passage } {
     const { socket, url = "/", method = "GET" } = request;
-    const { identityModule, certificate, backend, pretendTls = false } = this.#options;
+    const { identityModule, certificate, backend, preflightPath, pretendTls = false } = this.#options;
     const client: Client = {
       address: socket.remoteAddress ?? "127.0.0.1",
       port: socket.remotePort ?? 0,
@@ -142,6 +144,7 @@ class Site implements IisSite {
       headers: new Headers(request.rawHeaders),
       path,
       query: query.join("?"),
+      rewritten: isPreflight(request) ? preflightPath : undefined,
       account: undefined,
     };
     const contentLength = Number(request.headers["content-length"] ?? 0);
@@ -158,7 +161,7 @@ class Site implements IisSite {
       );
     }
     if (identityModule) stripIdentity(passage.headers);
-    const rejected = this.#authenticate(passage, method);
+    const rejected = this.#authenticate(passage);
     if (rejected) return { rejected, passage };
     if (identityModule) {
       const { account } = passage;
@@ -167,13 +170,12 @@ class Site implements IisSite {
     return passage;
   }
 
-  #authenticate(passage: Passage, method: string): Rejected | undefined {
+  /** By the path that a rule has set, if one has; no `<location>` knows methods. */
+  #authenticate(passage: Passage): Rejected | undefined {
     const { anonymousPaths = [] } = this.#options;
     if (!this.#windowsAuthentication) return undefined;
-    const isAnonymous =
-      method === "OPTIONS" ||
-      anonymousPaths.some((path) => passage.path === path || passage.path.startsWith(`${path}/`));
-    if (isAnonymous) return undefined;
+    const asked = passage.rewritten ?? passage.path;
+    if (anonymousPaths.some((path) => asked === path || asked.startsWith(`${path}/`))) return undefined;
     const authorization = passage.headers.get("Authorization");
     if (authorization === undefined) return { status: 401, substatus: 2 };
     passage.account = accountOf(authorization);
@@ -391,7 +393,13 @@ class Site implements IisSite {
   }
 }
 
-function targetOf({ request: { url = "/" }, path }: Passage): string {
+/** What the generator's rule takes for one. */
+function isPreflight({ method, headers }: IncomingMessage): boolean {
+  return method === "OPTIONS" && Boolean(headers["access-control-request-method"]);
+}
+
+function targetOf({ request: { url = "/" }, path, rewritten }: Passage): string {
+  if (rewritten !== undefined) return rewritten;
   const query = url.indexOf("?");
   return escapePath(path) + (query < 0 ? "" : url.slice(query));
 }

@@ -41,6 +41,8 @@ export interface StackOptions {
   readonly policyFile?: string;
   /** Writes the audit log to the stream AUDIT too, not only to a file. Default false. */
   readonly auditStream?: boolean;
+  /** Below `stateDir`, where the configuration has the gateway's records go. Default `audit.jsonl`. */
+  readonly auditFile?: string;
   /** Changes the text of the gateway's configuration before it is written. */
   readonly configure?: (yaml: string) => string;
   /** Where accounts stand: JWTs of an operator, or the server's configuration. Default `operator`. */
@@ -127,7 +129,7 @@ async function start(
   });
   ends.push(identityProvider.stop);
 
-  const auditFile = join(stateDir, "audit.jsonl");
+  const auditFile = join(stateDir, options.auditFile ?? "audit.jsonl");
   const configFile = await writeConfig(options, {
     gatewayUrl,
     gatewayPort,

@@ -1,7 +1,7 @@
 import type { AncmProcessOptions } from "./ancm-process.ts";
 import type { IdentityModuleOptions } from "./identity-module.ts";
 
-/** What a site is to be, whether a stand-in plays it or a real IIS. */
+/** What a site of the stand-in is to be. */
 export interface IisSiteOptions {
   /** Of 127.0.0.1. Default: a free one. */
   readonly port?: number;
@@ -10,10 +10,12 @@ export interface IisSiteOptions {
   readonly backend: AncmBackend | ArrBackend;
   /** Our module in App_Code. Absent: it is not there. */
   readonly identityModule?: IdentityModuleOptions;
-  /** Windows authentication is on, and anonymous is off but for `anonymousPaths` and preflights. Default false. */
+  /** Windows authentication is on, and anonymous is off but for `anonymousPaths`. Default false. */
   readonly windowsAuthentication?: boolean;
   /** `<location path="…">` with anonymous authentication: paths from the root of the site, with all below them. */
   readonly anonymousPaths?: readonly string[];
+  /** Where a rule sends preflights, which bring no ticket. Absent: there is no such rule. */
+  readonly preflightPath?: string;
 }
 
 export interface AncmBackend
@@ -46,7 +48,7 @@ export interface ArrBackend {
   readonly requestTimeoutMs?: number;
 }
 
-/** A running site. */
+/** A running site, whether a stand-in plays it or a real IIS. */
 export interface IisSite {
   readonly url: string;
   readonly port: number;

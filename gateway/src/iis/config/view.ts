@@ -60,18 +60,30 @@ function layersAt(config: PlacedFile, place: VirtualPath): readonly Layer[] {
   const own: readonly Layer[] = isSamePath(config.base, place)
     ? [{ config, element: config.root, path: place }]
     : [];
-  const located = locationsOf(config).filter(({ path }) => isSamePath(path, place));
-  return [...own, ...located];
+  return [...own, ...(locationsByPlace(config).get(place.toLowerCase()) ?? [])];
 }
 
 /** Every `<location>` of a file, with the place it speaks of. */
 export function locationsOf(config: PlacedFile): readonly Layer[] {
-  return childrenOf(config.root, "location").map((element) => ({
-    config,
-    element,
-    path: joinPath(config.base, attributeOf(element, "path") ?? ""),
-  }));
+  return [...locationsByPlace(config).values()].flat();
 }
+
+/** A server has one for each of its sites, and each place is looked up among them. */
+function locationsByPlace(config: PlacedFile): ReadonlyMap<string, readonly Layer[]> {
+  const known = locations.get(config);
+  if (known) return known;
+  const byPlace = new Map<string, Layer[]>();
+  for (const element of childrenOf(config.root, "location")) {
+    const path = joinPath(config.base, attributeOf(element, "path") ?? "");
+    const there = byPlace.get(path.toLowerCase());
+    if (there) there.push({ config, element, path });
+    else byPlace.set(path.toLowerCase(), [{ config, element, path }]);
+  }
+  locations.set(config, byPlace);
+  return byPlace;
+}
+
+const locations = new WeakMap<PlacedFile, ReadonlyMap<string, readonly Layer[]>>();
 
 /** `inheritInChildApplications="false"` */
 function reaches(
@@ -112,20 +124,21 @@ export function entriesAt(
   path: string,
   { add, key }: { readonly add: string; readonly key: string },
 ): readonly Found[] {
-  const entries: Found[] = [];
+  // By key, in order; a key that stands there twice is a mistake that is found elsewhere.
+  const entries = new Map<string, Found[]>();
   for (const { element, layer } of elementsAt(view, path)) {
     for (const child of childrenOf(element)) {
-      if (isSameName(child.tagName, "clear")) entries.length = 0;
-      else if (isSameName(child.tagName, "remove")) removeKey(entries, key, keyOf(child, key));
-      else if (isSameName(child.tagName, add)) entries.push({ element: child, layer });
+      const found = { element: child, layer };
+      if (isSameName(child.tagName, "clear")) entries.clear();
+      else if (isSameName(child.tagName, "remove")) entries.delete(keyOf(child, key));
+      else if (isSameName(child.tagName, add)) {
+        const same = entries.get(keyOf(child, key));
+        if (same) same.push(found);
+        else entries.set(keyOf(child, key), [found]);
+      }
     }
   }
-  return entries;
-}
-
-function removeKey(entries: Found[], key: string, gone: string): void {
-  const at = entries.findIndex((entry) => keyOf(entry.element, key) === gone);
-  if (at >= 0) entries.splice(at, 1);
+  return [...entries.values()].flat();
 }
 
 export function keyOf(element: Element, key: string): string {

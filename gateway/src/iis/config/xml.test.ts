@@ -60,6 +60,7 @@ test("parseXml() refuses what IIS refuses, at its place", () => {
     ['<a>\n<b c="<"/></a>', /Unescaped/, 2],
     ["<a/><b/>", /Only one element/, 1],
     ["<a>\n <!-- x", /does not end/, 2],
+    ['<a>\n<b c="\u0001"/></a>', /does not have/, 2],
     ["", /missing root/, 1],
     ["hello", /missing root/, 1],
   ];

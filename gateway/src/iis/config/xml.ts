@@ -40,6 +40,7 @@ export class XmlFault extends Error {
 export function parseXml(bytes: Uint8Array): XmlDocument {
   if (bytes.length > BYTES_MAX) throw new XmlFault(`over ${BYTES_MAX} bytes`, START);
   const { text, broken } = blankComments(decode(bytes));
+  refuseCharacters(text);
   refuseDoctype(text);
   refuseBareAmpersand(text);
   const root = parse(text);
@@ -106,6 +107,12 @@ function nextComment(text: string, from: number): number {
   return -1;
 }
 
+/** Our parser takes characters that XML does not have; IIS's does not. */
+function refuseCharacters(text: string): void {
+  const at = text.search(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/u);
+  if (at >= 0) throw new XmlFault("a character that XML does not have", positionAt(text, at));
+}
+
 /** No configuration of IIS has one, and what it declares could be expanded without end. */
 function refuseDoctype(text: string): void {
   const at = text.search(/<!DOCTYPE/i);
@@ -167,7 +174,7 @@ export function childrenOf(element: Element, name?: string): readonly Element[] 
 
 /** IIS compares names by case; a slip there is found by the schema, and read all the same. */
 export function isSameName(a: string, b: string): boolean {
-  return a === b || a.toLowerCase() === b.toLowerCase();
+  return a === b || (a.length === b.length && a.toLowerCase() === b.toLowerCase());
 }
 
 /** @returns undefined when the attribute is not there */

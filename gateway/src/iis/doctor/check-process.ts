@@ -71,9 +71,14 @@ function checkProgram(process: NodeProcess, examination: Examination): void {
   }
 }
 
+/** Windows starts nothing with a longer one. */
+const COMMAND_CHARACTERS_MAX = 32_767;
+
 /** A path with a blank before the name of a script, outside quotes. */
 function unquotedPathIn(args: string): string | undefined {
-  const plain = args.replace(/"[^"]*"/g, (quotedPart) => "_".repeat(quotedPart.length));
+  const plain = args
+    .slice(0, COMMAND_CHARACTERS_MAX)
+    .replace(/"[^"]*"/g, (quotedPart) => "_".repeat(quotedPart.length));
   const [, path] = /(?:^|\s)([A-Za-z]:\\[^\s"]* [^"]*?\.[cm]?js)(?:\s|$)/.exec(plain) ?? [];
   // Two arguments that are each whole, such as a module to load before the script, are none.
   return path !== undefined && !/\.[cm]?js .|\s[A-Za-z]:\\|\s-/.test(path) ? path : undefined;

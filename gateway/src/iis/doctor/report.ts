@@ -30,6 +30,8 @@ export interface Findings {
   readonly hidden: () => ReadonlySet<FindingCode>;
 }
 
+/** Names of elements are part of it, and may be as long as the file. */
+const FOUND_CHARACTERS_MAX = 1_000;
 /** More than anybody reads; a hostile file could have a million. */
 const FINDINGS_MAX = 500;
 
@@ -53,7 +55,7 @@ export function collectFindings(): Findings {
       file,
       line,
       column,
-      found: reported.found,
+      found: reported.found.slice(0, FOUND_CHARACTERS_MAX),
       why,
       fix: reported.fix ?? fix,
       ...(shown !== undefined && { snippet: shown }),

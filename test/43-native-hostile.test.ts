@@ -21,6 +21,10 @@ roles:
     given-to: [ { issuer: demo, groups: Audit } ]
     may: [ connect native, publish slow.> ]
     limits: { rate: 5/s }
+  agent:
+    given-to: [ { issuer: demo, service: agent } ]
+    acts-for: [ everybody ]
+    may: [ connect native, publish lab.> ]
 `;
 
 let stack: TestStack;
@@ -258,15 +262,29 @@ describe("a client", () => {
   }
 
   test("makes nobody else's message a duplicate by naming its id", async () => {
-    const webSocket = await connected();
     const seen = stack.admin.subscribe("lab.id");
+    const messages = seen[Symbol.asyncIterator]();
     await stack.admin.flush();
     const block = "NATS/1.0\r\nNats-Msg-Id: bob-1\r\n\r\n";
-    webSocket.send(`HPUB lab.id ${block.length} ${block.length}\r\n${block}\r\n`);
-    const { value: msg } = await seen[Symbol.asyncIterator]().next();
-    assert.match(msg?.headers?.get("Nats-Msg-Id") ?? "", /^[A-Za-z0-9_-]{43}$/);
+    async function idOf(token: string): Promise<string> {
+      const webSocket = await connected({ auth_token: token });
+      webSocket.send(`HPUB lab.id ${block.length} ${block.length}\r\n${block}\r\n`);
+      const { value: msg } = await messages.next();
+      webSocket.close();
+      return msg?.headers?.get("Nats-Msg-Id") ?? "";
+    }
+    const agent = stack.token("alice", { claims: { act: { sub: "agent" } } });
+    const [first, again, other, acting] = [
+      await idOf(stack.token("alice")),
+      await idOf(stack.token("alice")),
+      await idOf(stack.token("bob")),
+      await idOf(agent),
+    ];
+    // Version 8 is made with the cluster's secret: whoever speaks to nats-server without us cannot make it.
+    assert.match(first, /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    assert.equal(again, first);
+    assert.equal(new Set([first, other, acting]).size, 3, "an agent of hers is not she");
     seen.unsubscribe();
-    webSocket.close();
   });
 
   test("has so many subscriptions and no more", async () => {

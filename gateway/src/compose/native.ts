@@ -1,5 +1,7 @@
 import type { NatsKeys } from "../credentials/nats-keys.ts";
 import { createNkey } from "../credentials/nkey.ts";
+import { holderOf } from "../identity/identity.ts";
+import { createIdempotentId } from "../keys/idempotent-id.ts";
 import type { NativeParts } from "../native/context.ts";
 import { createNative, type Native } from "../native/native.ts";
 import type { Control } from "../nats/control.ts";
@@ -13,7 +15,14 @@ import type { Base } from "./base.ts";
 import type { CredentialFor } from "./credentials.ts";
 import { natsServersOf } from "./from-config.ts";
 
-type OwnParts = "greeting" | "dialLinkOf" | "nextExpiry" | "tokenBytesMax" | "connectionsMax" | "createJudge";
+type OwnParts =
+  | "greeting"
+  | "dialLinkOf"
+  | "nextExpiry"
+  | "tokenBytesMax"
+  | "connectionsMax"
+  | "createJudge"
+  | "messageIdOf";
 
 /** The native protocol: connections of clients' own, beside those of the pool and under the same credentials. */
 export function openNative(
@@ -32,8 +41,11 @@ export function openNative(
   // Expiry does not depend on the user key, so asking for it needs no new one.
   const anyUser = createNkey("user").publicKey;
   const namesOf = createConsumerNames(parts.clock);
+  // Of a subkey of its own: what was sent over HTTP under the same name may be another message.
+  const messageId = createIdempotentId(keys.clusterSecret.subkey("native-message-id"));
   const native = createNative({
     ...parts,
+    messageIdOf: (identity, ...of) => messageId(holderOf(identity), ...of),
     greeting: () => parseInfo(JSON.stringify(control.connection.info ?? null)),
     dialLinkOf: createNativeIdentityDial({
       dial: createNativeDial(natsServersOf(config)),

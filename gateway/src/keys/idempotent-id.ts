@@ -5,7 +5,7 @@ import { createHmac } from "node:crypto";
  * instance and after every restart, so that a retry is the same message to a stream, and not to be guessed or chosen, so
  * that nobody takes the id of somebody else's.
  *
- * @param key  the subkey `idempotent-id` of the cluster secret
+ * @param key  the subkey `idempotent-id` of the cluster secret; of native clients, `native-message-id`
  * @returns of what makes a UUID of version 8 (RFC 9562 §5.8): 122 bits of an HMAC-SHA256
  */
 export function createIdempotentId(

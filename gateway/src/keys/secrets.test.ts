@@ -20,7 +20,14 @@ test("ClusterSecret derives one subkey per label, the same each time, and shows 
   // RFC 5869 with SHA-256, computed once with another implementation.
   assert.equal(secret.subkey("inbox").toString("hex"), HKDF_OF_INBOX);
   assert.deepEqual(secret.subkey("inbox"), clusterSecretOf(Buffer.alloc(32, 7)).subkey("inbox"));
-  const labels = ["login-state", "refresh-token", "ack-handle", "idempotent-id", "inbox"] as const;
+  const labels = [
+    "login-state",
+    "refresh-token",
+    "ack-handle",
+    "idempotent-id",
+    "native-message-id",
+    "inbox",
+  ] as const;
   assert.equal(new Set(labels.map((label) => secret.subkey(label).toString("hex"))).size, labels.length);
   assert.ok(!/07|BwcH/.test(inspect(secret, { depth: 9, showHidden: true }) + JSON.stringify(secret)));
 });

@@ -11,6 +11,7 @@ export type SubkeyLabel =
   | "ack-handle"
   /** Derives the message id of a request with an `Idempotency-Key`. */
   | "idempotent-id"
+  | "native-message-id"
   /** Derives the inbox of an identity. */
   | "inbox"
   /** Seals the identity in a credential for a client that connects by itself. */

@@ -24,6 +24,11 @@ export interface NativeShared {
   readonly withinRate: (identity: Identity, grant: Grant, now: EpochSeconds) => Outcome<void>;
   /** Verifies the seal of a request, whose answer then says what it answers. */
   readonly senderOf: (message: InboundMessage) => Promise<Sender>;
+  /**
+   * The id of a message that its sender named: a repetition by the same user and actor has the same one, and nobody else
+   * can make it.
+   */
+  readonly messageIdOf: (identity: Identity, subject: string, name: string) => string;
   readonly createJudge: (parts: Omit<JetStreamJudgeParts, "names">) => JetStreamJudge;
   readonly audit: AuditLog;
   readonly clock: Clock;

@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import { payloadDigest, type SealDraft, uuidv7 } from "@countersign/seal";
 import { identityFacts } from "../admit.ts";
 import type { HeaderList } from "../nats/connection.ts";
@@ -35,7 +34,8 @@ export interface SealWith {
   readonly answers?: Promise<string | undefined>;
 }
 
-export interface SendingParts extends Pick<NativeShared, "names" | "seal" | "audit" | "clock" | "instance"> {
+export interface SendingParts
+  extends Pick<NativeShared, "names" | "seal" | "messageIdOf" | "audit" | "clock" | "instance"> {
   readonly holder: Holder;
   readonly outbox: Outbox;
   readonly tallies: Tallies;
@@ -127,13 +127,13 @@ export class Sending {
     txn: string,
     now: EpochSeconds,
   ): SealDraft {
-    const { names, holder } = this.#parts;
+    const { names, holder, messageIdOf } = this.#parts;
     const { identity, facts } = holder;
     return {
       ...names,
       ...{ txn, scope, subject, headers, user: identity.user, requestId: facts.requestId },
       digest: payloadDigest(payload),
-      id: key === undefined ? uuidv7(now * 1000) : idOfKey(identity.user, subject, key),
+      id: key === undefined ? uuidv7(now * 1000) : messageIdOf(identity, subject, key),
       ...(identity.actor && { actor: identity.actor.user }),
       ...(identity.acr !== undefined && { acr: identity.acr }),
       ...(identity.proof.kind === "session" && { sessionHash: identity.proof.hash }),
@@ -148,11 +148,6 @@ function headOf({ subject, reply, payload }: Outgoing, headers: HeaderList): str
   for (const [name, value] of headers) block += `${name}: ${value}\r\n`;
   block += "\r\n";
   return `HPUB ${target} ${block.length} ${block.length + payload.length}\r\n${block}`;
-}
-
-/** The same message by the same user under the same name has the same id, and nobody else's has it. */
-function idOfKey(user: string, subject: string, key: string): string {
-  return hash("sha256", JSON.stringify(["nats-msg-id", user, subject, key]), "base64url");
 }
 
 function nothing(): void {}

@@ -48,7 +48,7 @@ export type JetStreamVerdict =
 export interface SealAs {
   /** The seal's claim: the verb and the pattern of the subject, `write-kv:$KV.carts.demo-alice.>`. */
   readonly scope: string;
-  /** The client's own `Nats-Msg-Id`: the message's id is derived from user, subject and this. */
+  /** The client's own `Nats-Msg-Id`: the message's id is derived from user, actor, subject and this. */
   readonly idempotencyKey?: string;
 }
 

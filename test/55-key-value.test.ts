@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { TRUST_DOMAIN } from "@countersign/devstack/stack.ts";
 import { createVerifier } from "@countersign/seal";
+import { jetstream } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
+import { headers } from "@nats-io/nats-core";
 import {
   type Answer,
   type Call,
@@ -255,4 +257,23 @@ test("what cannot be is said in words that help", async () => {
   }
   const other = await stack.call("/v1/kv?bucket=none&key=demo-alice.x", { token: stack.token("alice") });
   assert.equal(other.status, 403);
+});
+
+test("a revision is the bucket's own word, whatever the writer put into the message", async () => {
+  const lies = headers();
+  lies.set("Nats-Sequence", "999999");
+  lies.set("Nats-Time-Stamp", "2001-01-01T00:00:00Z");
+  const { seq } = await jetstream(stack.admin).publish("$KV.carts.demo-alice.lies", "x", { headers: lies });
+  const got = await kv("GET", "demo-alice.lies");
+  assert.deepEqual([got.status, got.headers.etag], [200, `"${seq}"`]);
+  assert(Date.parse(String(got.headers["last-modified"])) > Date.parse("2020-01-01T00:00:00Z"));
+  revisionOf(await kv("PUT", "demo-alice.lies", { headers: { "if-match": `"${seq}"` }, body: "y" }));
+});
+
+test("a key that passed its time is not there, and can be made anew", async () => {
+  const mark = headers();
+  mark.set("Nats-Marker-Reason", "MaxAge");
+  await jetstream(stack.admin).publish("$KV.carts.demo-alice.expired", "", { headers: mark });
+  assert.equal((await kv("GET", "demo-alice.expired")).status, 404);
+  revisionOf(await kv("PUT", "demo-alice.expired", { headers: { "if-none-match": "*" }, body: "y" }));
 });

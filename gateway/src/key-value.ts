@@ -1,7 +1,7 @@
 import type { Admission } from "./admit.ts";
 import type { Done } from "./completions.ts";
 import type { HeaderList, InboundMessage, Pool } from "./nats/connection.ts";
-import { type KeyListing, listKeys } from "./nats/key-listing.ts";
+import { isDeletion, type KeyListing, listKeys } from "./nats/key-listing.ts";
 import type { Message } from "./prepare.ts";
 import { allowed, type Outcome, refused } from "./refusal.ts";
 import type { Store, Stored } from "./store.ts";
@@ -105,13 +105,14 @@ export function subjectOf({ bucket, key }: Place): string {
 
 /** A stream answers with the message and where it is; an answer without a sequence says that there is none. */
 function entryOf({ payload, headers }: InboundMessage): Outcome<Entry | undefined> {
-  const named = (wanted: string) => headers.find(([name]) => name === wanted)?.[1];
+  // The last one: nats-server puts its own behind those of the message.
+  const named = (wanted: string) => headers.findLast(([name]) => name === wanted)?.[1];
   const sequence = named("Nats-Sequence");
   if (sequence === undefined) return allowed(undefined);
   const revision = Number(sequence);
   if (!Number.isSafeInteger(revision)) {
     return refused({ reason: "nats_unavailable", why: "an answer without a sequence that is one" });
   }
-  const deleted = named("KV-Operation") !== undefined;
+  const deleted = isDeletion(headers);
   return allowed({ revision, at: named("Nats-Time-Stamp") ?? "", payload, headers, deleted });
 }

@@ -1,4 +1,5 @@
 import { allowed, type Outcome, refused } from "../refusal.ts";
+import type { HeaderList } from "./connection.ts";
 import { type ReaderOptions, type StoredMessage, StreamReader } from "./reader/stream-reader.ts";
 
 /** A key that has a value. */
@@ -63,6 +64,19 @@ function note(
   { subject, headers, sequence }: StoredMessage,
 ): void {
   const key = subject.slice(prefix.length);
-  if (headers.some(([name]) => name === "KV-Operation")) found.delete(key);
+  if (isDeletion(headers)) found.delete(key);
   else found.set(key, sequence);
+}
+
+/**
+ * Whether a message of a bucket says that its key has no value: deleted, purged, or past its time, which nats-server
+ * marks itself.
+ *
+ * @source  NATS ADR-8, ADR-48
+ */
+export function isDeletion(headers: HeaderList): boolean {
+  return headers.some(
+    ([name, value]) =>
+      (name === "KV-Operation" && /^(?:DEL|PURGE)$/.test(value)) || name === "Nats-Marker-Reason",
+  );
 }

@@ -5,14 +5,17 @@ export type TrustCode =
   | "user-variable-in-condition"
   | "identity-header-not-everywhere"
   | "identity-header-kept"
+  | "identity-header-copied"
   | "proof-missing"
   | "proof-in-web-config"
   | "proof-short"
   | "backend-beyond-loopback"
   | "listens-everywhere"
   | "pairing-token-set"
+  | "tls-unverified"
   | "module-skips-requests"
   | "module-key-missing"
+  | "module-key-in-web-config"
   | "module-pool-unfit"
   | "module-missing"
   | "cookie-logged"
@@ -43,6 +46,13 @@ export const TRUST: Readonly<Record<TrustCode, Entry>> = {
     severity: "danger",
     why: 'With replace="false" a header that the visitor sends stays, and they are whoever they say.',
     fix: 'Take replace="false" out.',
+    certainty: "documented",
+  },
+  "identity-header-copied": {
+    severity: "danger",
+    elsewhere: "warning",
+    why: "{HTTP_…} is what the visitor sends under that name: they are whoever they say.",
+    fix: "Have a managed module set the header after authentication. If a proxy in front of IIS sends it, IIS has to know that it is that proxy, and nobody else may reach the site.",
     certainty: "documented",
   },
   "proof-missing": {
@@ -81,6 +91,13 @@ export const TRUST: Readonly<Record<TrustCode, Entry>> = {
     fix: "Have it listen on 127.0.0.1.",
     certainty: "source",
   },
+  "tls-unverified": {
+    severity: "danger",
+    why: "Node then takes whoever answers for the identity provider and for NATS: on the way somebody can hand it keys of their own, and sign as any user.",
+    fix: "Take it out. For an authority of your own name its certificate in NODE_EXTRA_CA_CERTS.",
+    snippet: '<environmentVariable name="NODE_EXTRA_CA_CERTS" value="C:\\Countersign\\ca.pem" />',
+    certainty: "documented",
+  },
   "pairing-token-set": {
     severity: "danger",
     why: "ASP.NET Core Module uses the token as it is set, for every process: whoever reads this file can speak to the process as IIS.",
@@ -93,6 +110,13 @@ export const TRUST: Readonly<Record<TrustCode, Entry>> = {
     fix: 'Write preCondition="".',
     snippet: '<add name="CountersignIdentity" type="CountersignIdentity" preCondition="" />',
     certainty: "documented",
+  },
+  "module-key-in-web-config": {
+    severity: "warning",
+    why: "Whoever edits or copies the site reads the key with this file, and can sign as any user.",
+    fix: "Put it into a file of its own that only the pool's account reads, as `countersign iis init` does; then make a new key.",
+    snippet: '<appSettings file="App_Data\\countersign-key.config">',
+    certainty: "inferred",
   },
   "module-key-missing": {
     severity: "error",

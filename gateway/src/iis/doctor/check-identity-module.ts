@@ -41,6 +41,10 @@ function checkModuleKey(view: View, module: Found, report: Examination["report"]
   if (key) {
     const node = attributeNodeOf(key.element, "value");
     const bytes = Buffer.from(node?.value.trim() ?? "", "base64").length;
+    if (key.layer.config.kind === "web") {
+      const found = "CountersignKey stands in this file.";
+      report("module-key-in-web-config", { layer: key.layer, node: key.element }, { found });
+    }
     if (bytes >= KEY_BYTES_MIN) return;
     const found = `CountersignKey has ${bytes} bytes; expected base64 of ${KEY_BYTES_MIN} or more.`;
     report("module-key-missing", { layer: key.layer, node: node ?? key.element }, { found });

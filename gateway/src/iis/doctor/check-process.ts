@@ -104,6 +104,9 @@ function checkEnvironment({ element, layer }: Found, { report }: Examination): v
         { found: "ASPNETCORE_TOKEN is set in environmentVariables." },
       );
     }
+    if (/^NODE_TLS_REJECT_UNAUTHORIZED$/i.test(name) && value.trim() === "0") {
+      report("tls-unverified", { layer, node }, { found: `${quoted(name)} is "0".` });
+    }
     if (EVERYWHERE.test(value) || (/HOST|BIND|ADDRESS/i.test(name) && /^(?:0|::|\*|\+)$/.test(value))) {
       report("listens-everywhere", { layer, node }, { found: `${quoted(name)} is ${quoted(value)}.` });
     }

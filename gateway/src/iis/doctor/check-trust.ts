@@ -112,11 +112,17 @@ const IDENTITY_WORDS = new Set([
   ],
   ...["GROUP", "GROUPS", "ROLE", "ROLES", "SID", "CERT", "CLIENTCERT", "CERTIFICATE", "SECRET", "CLAIMS"],
 ]);
-const NO_IDENTITY = new Set(["HTTP_USER_AGENT", PROOF_VARIABLE]);
+/** What a visitor sends: every header of a request is such a variable. */
+const VISITORS = /\{HTTP_[^{}]*\}/i;
 
 function saysWho({ name, value }: SetVariable): boolean {
-  if (NO_IDENTITY.has(name) || !name.startsWith("HTTP_")) return false;
-  return name.split("_").some((word) => IDENTITY_WORDS.has(word)) || USER_VARIABLE.test(value);
+  if (name === PROOF_VARIABLE || !name.startsWith("HTTP_")) return false;
+  return (
+    name
+      .replace("USER_AGENT", "")
+      .split("_")
+      .some((word) => IDENTITY_WORDS.has(word)) || USER_VARIABLE.test(value)
+  );
 }
 
 /** Each header that says who the caller is must be set on every way to where it is believed. */
@@ -128,6 +134,13 @@ function checkIdentityHeaders({ hosts, report }: Examination): void {
       if (!set.replaces) {
         const found = `The rule ${quoted(rule.name)} sets ${set.name} only where it is not there.`;
         report("identity-header-kept", { layer: rule.layer, node }, { found });
+      }
+      const copied = VISITORS.exec(set.value)?.[0];
+      if (copied !== undefined) {
+        const found = `The rule ${quoted(rule.name)} sets ${set.name} from ${quoted(copied)}.`;
+        const place = { layer: rule.layer, node: attributeNodeOf(set.element, "value") ?? node };
+        const gateway = proxies.some((proxy) => proxy.rule === rule && proxy.isGateway);
+        report("identity-header-copied", place, { found, gateway });
       }
       for (const { rule: other } of proxies) {
         if (!believesWith(rule, other) || isSetFor(other, set.name, rules)) continue;
@@ -159,9 +172,11 @@ const SECRET_MAX = 256;
 function checkProof({ rule, isGateway: gateway }: ProxiedRule, { view, hosts, report }: Examination): void {
   const proof = setOf(rule, PROOF_VARIABLE);
   const { layer } = rule;
-  if (!proof || proof.value === "") {
+  const isVisitors = proof !== undefined && VISITORS.test(proof.value);
+  if (!proof || proof.value === "" || isVisitors) {
     if (hosts.identityModule) return;
-    const found = `The rule ${quoted(rule.name)} does not set ${PROOF_VARIABLE}.`;
+    const does = isVisitors ? "takes it from the visitor:" : "does not set";
+    const found = `The rule ${quoted(rule.name)} ${does} ${PROOF_VARIABLE}.`;
     report("proof-missing", { layer, node: proof?.element ?? rule.element }, { found, gateway });
     return;
   }

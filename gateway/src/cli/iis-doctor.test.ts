@@ -60,6 +60,7 @@ test("iis doctor says that nothing is wrong, and takes a folder for the files in
     ok: true,
     files: [join("site", "Web.config")],
     unread: [],
+    truncated: false,
     findings: [],
   });
 });
@@ -75,6 +76,29 @@ test("iis doctor exits with 2 for what it cannot read, and says what it found in
   for (const paths of [["nowhere"], ["e"], ["b", "--site", "Bus"], []]) {
     const { code, out } = await run(...paths);
     assert.deepEqual([code, out], [2, ""], paths.join(" "));
+  }
+});
+
+test("iis doctor hides nothing silently: it says that there is more, or what is too much", async () => {
+  const many = (count: number, one: (index: number) => string): string =>
+    Array.from({ length: count }, (_, index) => one(index)).join("\n");
+  const web = (inside: string): string =>
+    `<configuration><system.webServer>${inside}</system.webServer></configuration>`;
+  write("many/web.config", web(`<httpErrors ${many(600, (index) => `a${index}="x"`)} />`));
+  assert.match((await run("many")).out, /^500 errors in 1 file\nThere are more, which are not shown\.$/m);
+  assert.equal(JSON.parse((await run("many", "--json")).out).truncated, true);
+  const rule = (index: number): string =>
+    `<rule name="r${index}"><match url="x" /><action type="None" /></rule>`;
+  write("rules/web.config", web(`<rewrite><rules>${many(2_001, rule)}</rules></rewrite>`));
+  const location = (index: number): string => `<location path="p${index}"><system.webServer /></location>`;
+  write("places/web.config", `<configuration>${many(2_000, location)}</configuration>`);
+  for (const [path, why] of [
+    ["rules", /2001 rewrite rules at one place, at most 2000/],
+    ["places", /2001 places at once, at most 2000/],
+  ] as const) {
+    const { code, out, err } = await run(path);
+    assert.deepEqual([code, out], [2, ""]);
+    assert.match(err, why);
   }
 });
 

@@ -125,7 +125,7 @@ function print(io: CommandIo, { files, unread, examined, json }: Outcome): void 
   if (json) {
     const ok = unread.length === 0 && findings.every(({ severity }) => severity === "note");
     const names = files.map(({ config }) => config.file);
-    io.out(`${JSON.stringify({ ok, files: names, unread, findings })}\n`);
+    io.out(`${JSON.stringify({ ok, files: names, unread, truncated: examined.truncated, findings })}\n`);
     return;
   }
   const paint: PaintSeverity = (severity, text) => (io.colours ? styleText(COLOURS[severity], text) : text);

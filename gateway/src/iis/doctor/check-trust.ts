@@ -128,6 +128,8 @@ function saysWho({ name, value }: SetVariable): boolean {
 /** Each header that says who the caller is must be set on every way to where it is believed. */
 function checkIdentityHeaders({ hosts, report }: Examination): void {
   const { rules, proxies } = hosts;
+  const indexes = new Map(rules.map((rule, index) => [rule, index]));
+  const setForAll = firstForAll(rules);
   for (const [index, rule] of rules.entries()) {
     for (const set of rule.sets.filter(saysWho)) {
       const node = attributeNodeOf(set.element, "name") ?? set.element;
@@ -143,9 +145,10 @@ function checkIdentityHeaders({ hosts, report }: Examination): void {
         report("identity-header-copied", place, { found, gateway });
       }
       for (const { rule: other } of proxies) {
-        if (!believesWith(rule, other) || isSetFor(other, set.name, rules)) continue;
+        const otherIndex = indexes.get(other) ?? 0;
         // A rule that goes on to the next ones sets nothing for those before it.
-        if (!rule.backend && rules.indexOf(other) < index) continue;
+        if (!believesWith(rule, other) || (!rule.backend && otherIndex < index)) continue;
+        if (setOf(other, set.name) || (setForAll.get(set.name) ?? rules.length) < otherIndex) continue;
         const found = `The rule ${quoted(other.name)} does not set ${set.name}, which ${quoted(rule.name)} does.`;
         report("identity-header-not-everywhere", { layer: other.layer, node: other.element }, { found });
       }
@@ -158,12 +161,14 @@ function believesWith(rule: Rule, other: ProxyRule): boolean {
   return rule.backend ? isSameBackend(other.backend, rule.backend) : !stops(rule);
 }
 
-/** By the rule itself, or by one before it that every request goes through. */
-function isSetFor(rule: ProxyRule, name: string, rules: readonly Rule[]): boolean {
-  if (setOf(rule, name)) return true;
-  return rules
-    .slice(0, rules.indexOf(rule))
-    .some((each) => setOf(each, name)?.replaces === true && !stops(each) && takesEverything(each));
+/** By variable, the first rule that sets it on every request that goes on to the next rules. */
+function firstForAll(rules: readonly Rule[]): ReadonlyMap<string, number> {
+  const first = new Map<string, number>();
+  for (const [index, rule] of rules.entries()) {
+    if (stops(rule) || !takesEverything(rule)) continue;
+    for (const { name, replaces } of rule.sets) if (replaces && !first.has(name)) first.set(name, index);
+  }
+  return first;
 }
 
 const SECRET_MIN = 32;

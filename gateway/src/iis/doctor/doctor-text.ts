@@ -38,7 +38,8 @@ function indented(text: string): readonly string[] {
 }
 
 /** The last line: how much of what was found. */
-export function summaryText({ findings, knowsHost, hasHosts }: Examined, files: number): string {
+export function summaryText(examined: Examined, files: number): string {
+  const { findings, knowsHost, hasHosts, truncated } = examined;
   const count = (severity: Severity, one: string, many: string): string | undefined => {
     const number = findings.filter((finding) => finding.severity === severity).length;
     return number === 0 ? undefined : `${number} ${number === 1 ? one : many}`;
@@ -50,8 +51,11 @@ export function summaryText({ findings, knowsHost, hasHosts }: Examined, files: 
     count("note", "note", "notes"),
   ].filter((each) => each !== undefined);
   const looked = `${files} ${files === 1 ? "file" : "files"}`;
-  const total = counts.length === 0 ? `nothing wrong in ${looked}` : `${counts.join(", ")} in ${looked}`;
-  return hasHosts && !knowsHost ? `${total}\n${WITHOUT_HOST}` : total;
+  return [
+    counts.length === 0 ? `nothing wrong in ${looked}` : `${counts.join(", ")} in ${looked}`,
+    ...(truncated ? ["There are more, which are not shown."] : []),
+    ...(hasHosts && !knowsHost ? [WITHOUT_HOST] : []),
+  ].join("\n");
 }
 
 const WITHOUT_HOST =

@@ -1,4 +1,4 @@
-import type { ConfigFile } from "../config/config-file.ts";
+import { GatewayError } from "../../errors.ts";
 import { type PlacedGroup, placeFiles, type SourceFile } from "../config/placement.ts";
 import { locationsOf, type View, viewAt } from "../config/view.ts";
 import { isAtOrBelow, type VirtualPath } from "../config/virtual-path.ts";
@@ -30,6 +30,8 @@ export interface Examined {
   readonly knowsHost: boolean;
   /** Whether anything was recognised that runs behind IIS. */
   readonly hasHosts: boolean;
+  /** There is more than is kept. */
+  readonly truncated: boolean;
 }
 
 const CHECKS: readonly ((examination: Examination) => void)[] = [
@@ -48,19 +50,20 @@ const CHECKS: readonly ((examination: Examination) => void)[] = [
  * Examines copies of IIS's configuration: what IIS would refuse, what would not work, and what would let somebody pass
  * for somebody else.
  *
- * @throws GatewayError CONFIG_INVALID when it is not known which site a web.config is of
+ * @throws GatewayError CONFIG_INVALID when it is not known which site a web.config is of, or it is more than is examined
  */
 export function examineConfigs(files: readonly SourceFile[], options: ExamineOptions): Examined {
   const groups = placeFiles(files, options.site);
   const examined = groups.map((group) => examineGroup(group, options.assumeGateway));
   return {
     findings: examined.flatMap(({ findings }) => findings),
-    knowsHost: files.some(({ config }: { readonly config: ConfigFile }) => config.kind === "host"),
+    knowsHost: files.some(({ config }) => config.kind === "host"),
     hasHosts: examined.some(({ hasHosts }) => hasHosts),
+    truncated: examined.some(({ truncated }) => truncated),
   };
 }
 
-function examineGroup(group: PlacedGroup, assumeGateway: boolean): Pick<Examined, "findings" | "hasHosts"> {
+function examineGroup(group: PlacedGroup, assumeGateway: boolean): Omit<Examined, "knowsHost"> {
   const findings = collectFindings();
   for (const config of group.files)
     checkComments({ config, element: config.root, path: config.base }, findings.report);
@@ -80,6 +83,7 @@ function examineGroup(group: PlacedGroup, assumeGateway: boolean): Pick<Examined
   return {
     findings: findings.all(),
     hasHosts: recognised.some(({ hosts }) => hosts.process !== undefined || hosts.proxies.length > 0),
+    truncated: findings.truncated(),
   };
 }
 
@@ -87,11 +91,16 @@ function examineGroup(group: PlacedGroup, assumeGateway: boolean): Pick<Examined
 function placesOf({ files, targets }: PlacedGroup): readonly VirtualPath[] {
   const located = files.flatMap((config) => locationsOf(config).map(({ path }) => path));
   const all = [...targets, ...located.filter((path) => targets.some((target) => isAtOrBelow(path, target)))];
-  return [...new Map(all.map((path) => [path.toLowerCase(), path])).values()].slice(0, PLACES_MAX);
+  const places = [...new Map(all.map((path) => [path.toLowerCase(), path])).values()];
+  if (places.length <= PLACES_MAX) return places;
+  throw new GatewayError(
+    "CONFIG_INVALID",
+    `Cannot examine ${places.length} places at once, at most ${PLACES_MAX}; say --site to examine one application`,
+  );
 }
 
-/** Each is looked at on its own. A server with more `<location>` tags is one to be examined by the site. */
-const PLACES_MAX = 200;
+/** Each is looked at on its own: this many take some seconds. */
+const PLACES_MAX = 2_000;
 
 function noteUnrecognised(
   recognised: readonly { readonly view: View; readonly hosts: Hosts }[],

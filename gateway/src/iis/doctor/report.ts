@@ -28,6 +28,8 @@ export interface Findings {
   readonly all: () => readonly Finding[];
   /** What would have been found were it the gateway. */
   readonly hidden: () => ReadonlySet<FindingCode>;
+  /** Whether there were more than are kept. */
+  readonly truncated: () => boolean;
 }
 
 /** Names of elements are part of it, and may be as long as the file. */
@@ -38,6 +40,7 @@ const FINDINGS_MAX = 500;
 export function collectFindings(): Findings {
   const found = new Map<string, Finding>();
   const hidden = new Set<FindingCode>();
+  let truncated = false;
 
   function report(code: FindingCode, { layer, node }: Place, reported: Reported): void {
     const { severity: usual, elsewhere, why, fix, snippet, certainty } = CATALOGUE[code];
@@ -47,7 +50,11 @@ export function collectFindings(): Findings {
     const { file } = layer.config;
     const { line, column } = positionOf(node);
     const key = `${code}\n${file}\n${line}\n${column}`;
-    if (found.has(key) || found.size >= FINDINGS_MAX) return;
+    if (found.has(key)) return;
+    if (found.size >= FINDINGS_MAX) {
+      truncated = true;
+      return;
+    }
     const shown = reported.snippet ?? snippet;
     found.set(key, {
       code,
@@ -63,7 +70,12 @@ export function collectFindings(): Findings {
     });
   }
 
-  return { report, all: () => [...found.values()].sort(byPlace), hidden: () => hidden };
+  return {
+    report,
+    all: () => [...found.values()].sort(byPlace),
+    hidden: () => hidden,
+    truncated: () => truncated,
+  };
 }
 
 function byPlace(a: Finding, b: Finding): number {

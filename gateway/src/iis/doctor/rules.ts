@@ -1,4 +1,5 @@
 import type { Element } from "@xmldom/xmldom";
+import { GatewayError } from "../../errors.ts";
 import { below, entriesAt, type Found, isFalse, isTrue, type View } from "../config/view.ts";
 import { type Attribute, attributeNodeOf, attributeOf, childrenOf } from "../config/xml.ts";
 
@@ -37,22 +38,26 @@ export interface Backend {
 /** A proxying rule. */
 export type ProxyRule = Rule & { readonly backend: Backend };
 
+/** @throws GatewayError CONFIG_INVALID  more than are examined */
 export function rulesOf(view: View): readonly Rule[] {
   const sections = [
     { path: "system.webServer/rewrite/globalRules", isGlobal: true },
     { path: "system.webServer/rewrite/rules", isGlobal: false },
   ];
-  return sections
-    .flatMap(({ path, isGlobal }) =>
-      entriesAt(view, path, { add: "rule", key: "name" })
-        .filter(({ element }) => !isFalse(attributeOf(element, "enabled")))
-        .map((found) => ruleOf(found, isGlobal)),
-    )
-    .slice(0, RULES_MAX);
+  const rules = sections.flatMap(({ path, isGlobal }) =>
+    entriesAt(view, path, { add: "rule", key: "name" })
+      .filter(({ element }) => !isFalse(attributeOf(element, "enabled")))
+      .map((found) => ruleOf(found, isGlobal)),
+  );
+  if (rules.length <= RULES_MAX) return rules;
+  throw new GatewayError(
+    "CONFIG_INVALID",
+    `Cannot examine ${rules.length} rewrite rules at one place, at most ${RULES_MAX}`,
+  );
 }
 
-/** Each is compared with each. Sites with long lists of redirects have hundreds. */
-const RULES_MAX = 500;
+/** Each is compared with each. Sites with long lists of redirects have hundreds; better lists are rewrite maps. */
+const RULES_MAX = 2_000;
 
 function ruleOf(found: Found, isGlobal: boolean): Rule {
   const { element } = found;

@@ -40,7 +40,7 @@ export async function probeForged(site: Site, baseline: Answer): Promise<readonl
   for (const [name, value] of FORGED) {
     const headers = { [name]: value };
     const health = await send(`${site.url}/healthz`, { headers }, site.signal);
-    probed.push(judge(name, { baseline, health, asked, told: await whoami(site, headers) }));
+    probed.push(judgeForged(name, { baseline, health, asked, told: await whoami(site, headers) }));
   }
   return probed;
 }
@@ -50,7 +50,8 @@ function whoami(site: Site, headers: Readonly<Record<string, string>>): Promise<
   return send(`${site.url}/v1/whoami`, { headers: { ...DELIBERATE, ...token, ...headers } }, site.signal);
 }
 
-interface Four {
+/** The answers that one header is judged by. */
+export interface ForgedAnswers {
   /** Of `healthz` without and with the header. */
   readonly baseline: Answer;
   readonly health: Answer;
@@ -59,44 +60,36 @@ interface Four {
   readonly told: Answer;
 }
 
-function judge(name: string, { baseline, health, asked, told }: Four): Probed {
+/** Whether somebody believed a header that nobody but an edge may send. */
+export function judgeForged(name: string, answers: ForgedAnswers): Probed {
+  const { baseline, health, asked, told } = answers;
   const probe = `forged ${name}`;
-  if (name === "Countersign-Identity" && health.status === 401 && health.requestId !== undefined) {
+  if (told.status === 200 && !isSame(told, asked)) {
     return {
       probe,
       outcome: "wrong",
-      found: "it reached the gateway, which expects a signature of the identity module there, and refused it",
-      why: "The module takes away what a visitor sends under this name. It does not run: nobody is signed in, and of every request it is not known whether IIS signed it.",
-      fix: "Put CountersignIdentity.cs into App_Code and add it to <modules>; set the pool to .NET CLR v4.0, Integrated.",
-      ...idOf(health),
-    };
-  }
-  if (isRefused(health) || (isRefused(told) && isSame(health, baseline))) {
-    return {
-      probe,
-      outcome: "right",
-      found: "it reached the gateway, and was refused",
-      ...idOf(isRefused(health) ? health : told),
-    };
-  }
-  if (!isSame(health, baseline) || !isSame(told, asked)) {
-    const found =
-      told.status === 200 && asked.status !== 200
-        ? `it made the visitor ${userOf(told) ?? "somebody"}`
-        : `it changed the answer: ${whatOf(asked)} without, ${whatOf(told)} with it`;
-    return {
-      probe,
-      outcome: "wrong",
-      found,
-      why: "A visitor's header was taken for the word of what stands in front: they are whoever they say.",
-      fix: "See that the gateway is only reached through IIS, that `listen: behind` is what stands there, and, for App Service's header, that WEBSITE_AUTH_ENABLED is set nowhere else.",
+      found: `it made the visitor ${userOf(told) ?? "somebody"}`,
+      ...BELIEVED,
       ...idOf(told),
     };
   }
-  const where =
-    told.requestId === undefined
-      ? "; on paths that ask who the caller is, something in front answers first"
-      : "";
+  if (name === "Countersign-Identity" && health.status === 401 && health.requestId !== undefined) {
+    const found =
+      "it reached the gateway, which expects a signature of the identity module there, and refused it";
+    return { probe, outcome: "wrong", found, ...UNSIGNED, ...idOf(health) };
+  }
+  const isHarmless = [
+    { without: baseline, with: health },
+    { without: asked, with: told },
+  ].every((pair) => isRefused(pair.with) || isSame(pair.with, pair.without));
+  if (!isHarmless) {
+    const found = `it changed the answer: ${whatOf(asked)} without, ${whatOf(told)} with it`;
+    return { probe, outcome: "wrong", found, ...BELIEVED, ...idOf(told) };
+  }
+  const refused = [health, told].find((answer) => isRefused(answer));
+  if (refused)
+    return { probe, outcome: "right", found: "it reached the gateway, and was refused", ...idOf(refused) };
+  const where = told.requestId === undefined ? "; who asks for a user is answered by something in front" : "";
   return {
     probe,
     outcome: "right",
@@ -104,6 +97,16 @@ function judge(name: string, { baseline, health, asked, told }: Four): Probed {
     ...idOf(health),
   };
 }
+
+const BELIEVED = {
+  why: "A visitor's header was taken for the word of what stands in front: they are whoever they say.",
+  fix: "See that the gateway is only reached through IIS, that `listen: behind` is what stands there, and, for App Service's header, that WEBSITE_AUTH_ENABLED is set nowhere else.",
+} as const;
+
+const UNSIGNED = {
+  why: "The module takes away what a visitor sends under this name. It does not run: nobody is signed in, and of every request it is not known whether IIS signed it.",
+  fix: "Put CountersignIdentity.cs into App_Code and add it to <modules>; set the pool to .NET CLR v4.0, Integrated.",
+} as const;
 
 /** As a header that only the gateway or its edge may set; or as a proof that no proven hop gave. */
 function isRefused(answer: Answer): boolean {

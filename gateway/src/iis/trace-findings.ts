@@ -9,6 +9,8 @@ const HTTP_LANES: ReadonlySet<string> = new Set(["http", "sse", "auth", "nats"])
 const LOGGED_WITHIN_MS = 2_000;
 /** A record is completed within the turn, but for streams and requests that wait. */
 const COMPLETED_WITHIN_MS = 120_000;
+/** From the first 401 of a sign-in by NTLM or Negotiate to the request it was for: two round trips, and IIS's whole seconds. */
+const SIGNED_IN_WITHIN_MS = 10_000;
 
 /** What does not fit together in a trace: never a guess about what nobody looked at. */
 export function findingsOf(parts: TraceParts): readonly TraceFinding[] {
@@ -17,7 +19,9 @@ export function findingsOf(parts: TraceParts): readonly TraceFinding[] {
   const done = Map.groupBy(parts.completions, ({ txn }) => txn);
   return [
     ...parts.looked.withoutRequestId.map(withoutColumn),
-    ...parts.iis.flatMap((line) => findingsOfLine(line, byRequest, parts)),
+    ...parts.iis
+      .filter((line) => !isOfSignIn(line, parts.iis))
+      .flatMap((line) => findingsOfLine(line, byRequest, parts)),
     ...parts.decisions.flatMap((decision) => findingsOfDecision(decision, lines, done, parts)),
     ...parts.messages.flatMap((message) => findingsOfMessage(message, parts)),
   ];
@@ -26,6 +30,20 @@ export function findingsOf(parts: TraceParts): readonly TraceFinding[] {
 function withoutColumn(file: string): TraceFinding {
   const what = `${file} has no column X-Request-Id, so that its lines cannot be joined; \`countersign iis init\` writes the command that adds it`;
   return { code: "no_request_id_column", what };
+}
+
+/** NTLM and Negotiate ask once or twice with 401 before the request itself comes through: that is how they work. */
+function isOfSignIn({ status, atMs = 0, client, path }: IisEvent, lines: readonly IisEvent[]): boolean {
+  if (status !== 401) return false;
+  return lines.some(
+    (line) =>
+      line.username !== undefined &&
+      line.requestId !== undefined &&
+      line.client === client &&
+      line.path === path &&
+      (line.atMs ?? 0) >= atMs &&
+      (line.atMs ?? 0) <= atMs + SIGNED_IN_WITHIN_MS,
+  );
 }
 
 type Decisions = ReadonlyMap<string, readonly DecisionEvent[]>;
@@ -44,6 +62,8 @@ function findingsOfLine(
   }
   if (requestId === undefined) {
     if (looked.withoutRequestId.includes(line.file)) return [];
+    // A file, a redirect to https: IIS was asked for it and answered.
+    if ((line.status ?? 0) < 400 && !isDecided(line)) return [];
     const what = `${at(line)}: ${line.method} ${line.path} ended with ${statusOf(line)} and never reached the gateway${meaningOf(line)}`;
     return [{ code: "never_reached", what }];
   }

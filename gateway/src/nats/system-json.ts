@@ -20,10 +20,11 @@ export function readServer(
 ): { readonly id: string; readonly name: string; readonly there: number } | undefined {
   const { server, statsz } = objectOf(reply);
   const { id, name } = objectOf(server);
-  const there = objectOf(statsz).active_servers;
-  return typeof id === "string" && typeof name === "string"
-    ? { id, name, there: typeof there === "number" ? there : 1 }
-    : undefined;
+  if (typeof id !== "string" || typeof name !== "string") return undefined;
+  const { active_servers: active, routes } = objectOf(statsz);
+  // A server that was just started has not heard of all the others yet; its routes lead to them.
+  const routed = new Set(listOf(routes).map((route) => textOf(objectOf(route).name)));
+  return { id, name, there: Math.max(typeof active === "number" ? active : 1, routed.size + 1) };
 }
 
 /** What `$SYS.REQ.ACCOUNT.<A…>.CONNZ` brings from each server: a page of its connections, and how many there are. */

@@ -12,6 +12,8 @@ import type { Progress } from "./progress.ts";
 
 /** Lines that one trace keeps. */
 const LINES_MAX = 10_000;
+/** Lines of nobody known that are held until it is known whose they may be; about 50 MB. */
+const NOBODYS_MAX = 100_000;
 /** More ids than this are looked up by column: looking for each in the bytes would cost more. */
 const NEEDLES_MAX = 64;
 /** How far from a trace's own requests others of the same address are shown. */
@@ -58,7 +60,7 @@ export async function readLines(
   progress: Progress,
 ): Promise<FoundLines> {
   const lines = new BoundedList();
-  const nobodys = new BoundedList();
+  const nobodys = new Nobodys();
   const reports: LogReport[] = [];
   async function read(
     file: LogFile,
@@ -75,14 +77,19 @@ export async function readLines(
       else if (event.requestId === undefined && event.username === undefined) nobodys.add(event);
     });
   }
-  const isNear = nearOf(lines.events, wanted);
+  const { isNear, known } = nearOf(lines.events, wanted);
   for (const event of nobodys.events) if (isNear(event)) lines.add(event);
   for (const file of files.filter(({ path }) => isHttpErr(path))) {
     await read(file, [], (event) => {
       if (isNear(event)) lines.add(event);
     });
   }
-  return { lines: lines.events, reports, looked: lookedAt(reports), truncated: lines.full || nobodys.full };
+  return {
+    lines: lines.events,
+    reports,
+    looked: lookedAt(reports),
+    truncated: lines.full || nobodys.missesAnyOf(known),
+  };
 }
 
 class BoundedList {
@@ -93,6 +100,23 @@ class BoundedList {
   add(event: IisEvent): void {
     if (this.events.length < LINES_MAX) this.events.push(event);
     else this.full = true;
+  }
+}
+
+/** Lines of nobody known. Which of them belong to the trace is only known at the end. */
+class Nobodys {
+  readonly events: IisEvent[] = [];
+  readonly #left = new Set<string>();
+
+  add(event: IisEvent): void {
+    if (event.client === undefined) return;
+    if (this.events.length < NOBODYS_MAX) this.events.push(event);
+    else if (this.#left.size < NOBODYS_MAX) this.#left.add(event.client);
+  }
+
+  /** Whether lines of these addresses were left out: a site's own files are no reason to say that there is more. */
+  missesAnyOf(clients: ReadonlySet<string>): boolean {
+    return this.#left.size >= NOBODYS_MAX || [...clients].some((client) => this.#left.has(client));
   }
 }
 
@@ -114,14 +138,22 @@ function isWithin(atMs: number | undefined, { sinceMs, untilMs }: TraceWindow): 
 }
 
 /** HTTP.sys knows addresses only: those of the trace's requests, around their time. */
-function nearOf(lines: readonly IisEvent[], { clients, window }: WantedLines): (event: IisEvent) => boolean {
+function nearOf(lines: readonly IisEvent[], { clients, window }: WantedLines): Near {
   const times = lines.flatMap(({ atMs = [] }) => atMs);
   const near = {
     sinceMs: Math.min(window.sinceMs ?? Number.POSITIVE_INFINITY, ...times) - NEAR_MS,
     untilMs: Math.max(window.untilMs ?? Number.NEGATIVE_INFINITY, ...times) + NEAR_MS,
   };
   const known = new Set([...clients, ...lines.flatMap(({ client = [] }) => client)]);
-  return ({ client, atMs }) => client !== undefined && known.has(client) && isWithin(atMs, near);
+  const isNear: Near["isNear"] = ({ client, atMs }) =>
+    client !== undefined && known.has(client) && isWithin(atMs, near);
+  return { isNear, known };
+}
+
+interface Near {
+  readonly isNear: (event: IisEvent) => boolean;
+  /** Addresses. */
+  readonly known: ReadonlySet<string>;
 }
 
 function lookedAt(reports: readonly LogReport[]): FoundLines["looked"] {

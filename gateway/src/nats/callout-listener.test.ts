@@ -88,6 +88,14 @@ function sealedQuestion(name: string, from: Xkey, to: Xkey, signedAs = from.publ
   return { data: from.seal(question(name, signer, signedAs), to.publicKey) ?? Buffer.alloc(0), header };
 }
 
+/** In the midst of its signature: the last characters of one are often the same. */
+function changed(question: Buffer): Buffer {
+  const at = question.length - 40;
+  const other = Buffer.from(question);
+  other[at] = question[at] === 0x41 ? 0x42 : 0x41;
+  return other;
+}
+
 test("CalloutListener answers a server's question, and meets with silence what is none", async () => {
   const { listener, silences, judged } = await listen();
   const forger = createNkey("server");
@@ -95,7 +103,7 @@ test("CalloutListener answers a server's question, and meets with silence what i
     [Buffer.from("hello"), /not a NATS JWT/],
     [Buffer.alloc(0), /not a NATS JWT/],
     [question("forged", forger), /not the one that signed it/],
-    [Buffer.concat([question("changed").subarray(0, -2), Buffer.from("AA")]), /signature/],
+    [changed(question("changed")), /signature/],
     [Buffer.alloc(2 * 1024 * 1024 + 1, "a"), /size limit/],
   ];
   const inbox = "_INBOX.silence";

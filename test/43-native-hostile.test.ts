@@ -348,6 +348,38 @@ describe("a client", () => {
     webSocket.close();
   });
 
+  test("that asks a million times in one message holds up nobody", async () => {
+    const [flooding, other] = [await connected(), await connected()];
+    flooding.send("PING\r\n".repeat(1_300_000));
+    other.send("PING\r\n");
+    await other.until(/PONG\r\n(?:.*)PONG\r\n$/s);
+    flooding.close();
+    assert.equal((await stack.call("/healthz")).status, 200);
+    other.close();
+  });
+
+  test("that asks more often than is passed on at once has every answer", async () => {
+    const webSocket = await connected();
+    webSocket.send("PING\r\n".repeat(10_000));
+    await webSocket.until(/(?:PONG\r\n){10001}$/);
+    webSocket.send("UNSUB 1\r\n".repeat(10_000));
+    webSocket.send("PING\r\n");
+    await webSocket.until(/(?:PONG\r\n){10002}$/);
+    webSocket.close();
+  });
+
+  test("keeps no large message here that it has not begun with a CONNECT", async () => {
+    const { webSocket } = await openRaw(nativeUrl(stack));
+    await webSocket.until(/^INFO /);
+    // All but the end of one message, which is nobody's to judge before it has come.
+    webSocket.write(maskedFrame(Buffer.alloc(1024 * 1024)).subarray(0, -1));
+    assert.doesNotMatch(await webSocket.closed(), /-ERR/);
+    const proved = await connected();
+    proved.write(maskedFrame(Buffer.from("PING\r\n".repeat(100_000))));
+    await proved.until(/(?:PONG\r\n){1000}/);
+    proved.close();
+  });
+
   test("may cut its frames, ping, and leave in the middle of one", async () => {
     const webSocket = await connected();
     const text = Buffer.from("PUB lab.cut 5\r\nhello\r\nPING\r\n");

@@ -4,6 +4,7 @@ import type { FastifyInstance } from "fastify";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { RequestFacts } from "../admit.ts";
 import type { Presented } from "../identity/identity.ts";
+import type { NativeClient } from "../native/context.ts";
 import type { Native, Place } from "../native/native.ts";
 import type { ClientWire } from "../nats/native/client-wire.ts";
 import { allowed, type Outcome, type Refusal, refused } from "../refusal.ts";
@@ -18,6 +19,11 @@ export interface NatsParts extends Pick<EndpointParts, "admit" | "presentedOf" |
 
 /** One WebSocket message: the largest NATS message there is by default, and what clients put together with it. */
 const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+/**
+ * Bytes before CONNECT, which carries a token at most: the pieces of a message are kept until its last has come, and a
+ * connection that has proved nothing must not have us keep the largest.
+ */
+const BEFORE_CONNECT_BYTES_MAX = 256 * 1024;
 /** How often a client that says nothing is asked whether it is there. */
 const PING_MS = 30_000;
 /** How long a client may take over what was left when its connection ended. */
@@ -142,6 +148,7 @@ function refuse(socket: Duplex, refusal: Refusal, where: Parameters<typeof probl
 function carry(webSocket: WebSocket, socket: Duplex, place: Place): void {
   const client = place.begin(wireOf(webSocket, socket));
   webSocket.on("message", (data: Buffer) => client.feed(data));
+  boundUntilConnect(webSocket, socket, client);
   webSocket.on("close", () => {
     clearInterval(timer);
     client.closed();
@@ -159,6 +166,17 @@ function carry(webSocket: WebSocket, socket: Duplex, place: Place): void {
     isThere = webSocket.isPaused;
     webSocket.ping();
   }, PING_MS).unref();
+}
+
+function boundUntilConnect(webSocket: WebSocket, socket: Duplex, client: NativeClient): void {
+  let bytes = 0;
+  const count = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    // The library has read this chunk already, and a CONNECT in it has been taken.
+    if (client.hasConnected) socket.off("data", count);
+    else if (bytes > BEFORE_CONNECT_BYTES_MAX) webSocket.terminate();
+  };
+  socket.on("data", count);
 }
 
 /**

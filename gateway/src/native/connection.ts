@@ -86,6 +86,10 @@ export class NativeConnection implements ClientHandler, NativeClient {
     if (!this.#over) this.#parser.feed(chunk);
   }
 
+  get hasConnected(): boolean {
+    return this.#connecting;
+  }
+
   drained(): void {
     this.#session?.drained();
   }

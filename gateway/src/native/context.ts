@@ -54,6 +54,8 @@ export interface Arrival {
 /** The client's half of an open connection. */
 export interface NativeClient {
   feed(chunk: Buffer): void;
+  /** Whether its CONNECT has come, good or not. */
+  readonly hasConnected: boolean;
   /** What was given to the wire has left. */
   drained(): void;
   /** The wire is closed. */

@@ -154,6 +154,7 @@ export class Session {
       this.#subscriptions.leave(sid, max);
       if (this.#parts.options.verbose) this.#parts.output.write(OK);
     });
+    this.#steer();
   }
 
   /** Passed on, so that its PONG says that NATS has processed everything before it. */
@@ -165,6 +166,7 @@ export class Session {
         if (pong) this.#parts.output.write(PONG);
       });
     });
+    this.#steer();
   }
 
   /** The client reads again. */

@@ -25,6 +25,8 @@ export interface LinkHandler {
 
 /** Written and not yet taken by the kernel, at most; beyond, whoever writes must wait. */
 const UNWRITTEN_BYTES_MAX = 1024 * 1024;
+/** PINGs that wait for their PONG, at most; beyond, whoever asks must wait: nats-server answers in a millisecond. */
+const PINGS_MAX = 1_024;
 /** Longest wait for a PONG before the connection counts as dead. */
 const PONG_TIMEOUT_MS = 10_000;
 
@@ -82,7 +84,7 @@ export class NativeLink {
   }
 
   get congested(): boolean {
-    return this.#socket.writableLength > UNWRITTEN_BYTES_MAX;
+    return this.#socket.writableLength > UNWRITTEN_BYTES_MAX || this.#pings.length >= PINGS_MAX;
   }
 
   write(bytes: Uint8Array | string): void {
@@ -131,7 +133,7 @@ export class NativeLink {
   }
 
   #takeLine(text: string, handler: LinkHandler): void {
-    if (text === "PONG") this.#pings.shift()?.(true);
+    if (text === "PONG") this.#takePong(handler);
     else if (text === "PING") handler.ping(this);
     else if (text.startsWith("INFO ")) {
       const info = parseInfo(text.slice(5));
@@ -147,6 +149,12 @@ export class NativeLink {
           .replace(/^'(.*)'$/s, "$1"),
       );
     }
+  }
+
+  #takePong(handler: LinkHandler): void {
+    const wasFull = this.#pings.length >= PINGS_MAX;
+    this.#pings.shift()?.(true);
+    if (wasFull && !this.congested) handler.drained(this);
   }
 
   #die(): void {
